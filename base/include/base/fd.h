@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* File descriptors: ownership and whole reads and writes. "None" is -1. */
+#ifndef BASE_FD_H
+#define BASE_FD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+
+/**
+ * fd_close() - Close a descriptor, keeping errno; negative values are ignored
+ * @fd:	Descriptor or -1
+ */
+void fd_close(int fd);
+
+static inline void fd_closep(int *fd)
+{
+	fd_close(*fd);
+}
+
+/* int AUTO_FD fd = -1; closed at the end of the scope. */
+#define AUTO_FD CLEANUP(fd_closep)
+
+/* Hand a descriptor over: returns it and leaves -1 behind. */
+static inline int fd_steal(int *fd)
+{
+	int ret = *fd;
+
+	*fd = -1;
+	return ret;
+}
+
+/**
+ * fd_read_full() - Read up to @len bytes, going on after short reads and EINTR
+ * @fd:		Descriptor opened for reading
+ * @buf:	Destination
+ * @len:	Bytes wanted
+ *
+ * Return: bytes read, less than @len only at end of file; negative errno.
+ */
+ssize_t fd_read_full(int fd, void *buf, size_t len);
+
+/**
+ * fd_pread_full() - As fd_read_full(), from a file offset
+ * @off:	Offset from the start of the file in bytes
+ */
+ssize_t fd_pread_full(int fd, void *buf, size_t len, uint64_t off);
+
+/**
+ * fd_write_full() - Write all of @len bytes, going on after short writes and EINTR
+ *
+ * Return: 0; negative errno.
+ */
+int fd_write_full(int fd, const void *buf, size_t len);
+
+#endif
