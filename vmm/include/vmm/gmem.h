@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 
 typedef uint64_t gpa_t;
@@ -61,6 +62,7 @@ struct gmem {
  */
 int gmem_new(struct gmem **ret, struct err *err);
 void gmem_free(struct gmem *mem);
+CLEANUP_DEFINE(struct gmem, gmem_free);
 
 /**
  * gmem_add_anon() - Add a region of fresh zeroed host memory

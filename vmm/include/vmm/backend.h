@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Seams to what stands behind a virtio device: declared here by the caller, implemented elsewhere
+ * (the console by runtime, files by rootfs) and joined in runtime.
+ *
+ * Theory of operation. A device hands a request over and forgets it until the backend calls done(),
+ * from any thread, once and only once for each request. The device bounds what is outstanding by
+ * the size of its queues. Memory behind the iovecs is the guest's: it may change at any time under
+ * the reader, so headers are copied once and only the copy is believed.
+ */
+#ifndef VMM_BACKEND_H
+#define VMM_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/* ---- virtio-fs ---- */
+
+/*
+ * One FUSE message and the room for its reply, both scattered in guest memory. The request object
+ * and the arrays belong to the device and live until done() is called.
+ */
+struct fs_request {
+	const struct iovec *in; /* what the guest sent: fuse_in_header and what follows */
+	unsigned n_in;
+	size_t in_len;
+	const struct iovec *out; /* where the reply goes; none for FORGET and its like */
+	unsigned n_out;
+	size_t out_len;
+	bool hiprio; /* came by the high-priority queue */
+	/*
+	 * Give the request back. @used: bytes of reply written from the start of @out, at most
+	 * out_len. Context: any thread; the request is gone on return.
+	 */
+	void (*done)(struct fs_request *req, size_t used);
+};
+
+struct fs_backend {
+	void *opaque;
+	/* Take a request; must not block for long. Context: the device loop thread. */
+	void (*submit)(void *opaque, struct fs_request *req);
+	/* The guest reset the device: forget every node and handle. No request is outstanding. */
+	void (*reset)(void *opaque);
+	/* Return when nothing is in flight: every submitted request was done(). No submit follows.
+	 */
+	void (*quiesce)(void *opaque);
+};
+
+/* ---- console ---- */
+
+/*
+ * A byte stream to and from the host's side of a console. Descriptors are borrowed for the life of
+ * the VM; -1 for a direction that leads nowhere. Back-pressure: what the host does not take is kept
+ * in a bounded ring, then the guest waits.
+ */
+struct console_backend {
+	int in_fd;  /* bytes for the guest; end of file just ends them */
+	int out_fd; /* bytes from the guest */
+};
+
+#endif
