@@ -141,7 +141,7 @@ struct cpu_exc {
 	uint64_t dr6;	     /* for #DB: bits to set in DR6 on delivery */
 };
 
-struct block;
+struct block_cpu;
 struct soft_vm;
 struct lapic;
 
@@ -188,7 +188,8 @@ struct cpu {
 	/* --- translation, code --- */
 	struct tlb_asid asids[TLB_N_ASIDS];
 	unsigned asid; /* index of the present one */
-	struct block *block; /* the one being run */
+	struct block_cpu *code; /* block.c: this vCPU's decoded blocks */
+	uint64_t code_key;	/* block.c: mode bits of the blocks that may run now */
 
 	/* --- surroundings --- */
 	struct soft_vm *vm;

@@ -28,6 +28,18 @@ enum insn_map { INSN_MAP_1, INSN_MAP_0F, INSN_MAP_0F38, INSN_MAP_0F3A };
 #define INSN_REG_NONE 16
 #define INSN_REG_RIP  17
 
+/* What the ModRM fields name, for the instructions that run as host stubs. */
+enum insn_class { INSN_CLASS_NONE, INSN_CLASS_GPR, INSN_CLASS_XMM, INSN_CLASS_MMX, INSN_CLASS_X87 };
+
+/* struct insn's mem_rw and the like. */
+enum insn_mem {
+	INSN_MEM_R = 1 << 0,
+	INSN_MEM_W = 1 << 1,
+	INSN_MEM_ALIGNED = 1 << 2, /* #GP(0) unless a multiple of mem_size */
+	INSN_REG_W = 1 << 3,	   /* class GPR: the modrm.reg operand is written */
+	INSN_RM_W = 1 << 4,	   /* class GPR: the modrm.rm operand (register form) is written */
+};
+
 /* What an exec function did. */
 enum insn_result {
 	INSN_DONE,   /* go on behind the instruction (cpu->rip untouched: the caller advances) */
@@ -64,6 +76,11 @@ struct insn {
 	int64_t disp;
 	uint64_t imm;  /* sign- or zero-extended as the instruction wants it */
 	uint16_t imm2; /* ENTER's second, far pointers' selector */
+	uint8_t op;    /* enum insn_op (decode.h); OP_OTHER for what only exec knows */
+	uint8_t form;  /* enum insn_form (decode.h) */
+	/* Memory operand, if mod != 3: bytes (64 at most here: FXSAVE and the like say 0), enum insn_mem. */
+	uint8_t mem_size, mem_rw;
+	uint8_t reg_class, rm_class; /* enum insn_class */
 	uint8_t opcode_off; /* offset of the last opcode byte in bytes[]: what a stub re-encodes */
 	insn_exec_fn exec;  /* general implementation; never NULL for a decoded instruction */
 };
