@@ -112,9 +112,27 @@ struct tlb_entry {
 	uint64_t addend;
 };
 
+/* tlb_array.kind */
+#define TLB_GLOBAL    0x01 /* the translation has the G bit */
+#define TLB_SIZE_2M   0x02 /* part of a 2 MiB (or legacy 4 MiB) page */
+#define TLB_SIZE_1G   0x04
+
 struct tlb_array {
 	struct tlb_entry e[TLB_ENTRIES];
-	uint8_t global[TLB_ENTRIES]; /* translation has the G bit */
+	uint8_t kind[TLB_ENTRIES];
+	uint64_t used[TLB_ENTRIES / 64];      /* slots that may hold a tag: what a flush looks at */
+	uint64_t large_lo[2], large_hi[2]; /* hull of the large pages in it; lower, upper half of the space */
+	bool ready;			      /* tags are initialised */
+};
+
+/* The page table last used for a 2 MiB stretch: most misses then cost one load. Valid while gen fits. */
+#define WALK_CACHE_ENTRIES 32
+struct walk_cache {
+	uint64_t tag; /* va >> 21 */
+	uint64_t *table;
+	gpa_t gpa;
+	uint32_t gen;
+	uint8_t rights; /* of the levels above: enum walk_rights in mmu.c */
 };
 
 /* A tag that no address with index @i can match. */
@@ -126,8 +144,11 @@ static inline uint64_t tlb_no_tag(unsigned i)
 struct tlb_asid {
 	uint64_t key; /* CR3 address bits and PCID; ~0 when the slot is free */
 	uint64_t last_use;
-	struct tlb_array *modes[TLB_N_MODES]; /* made on first use */
+	struct tlb_array *modes[TLB_N_MODES]; /* parts of cpu->tlb_arrays, initialised on first use */
+	struct walk_cache walk[WALK_CACHE_ENTRIES];
 };
+
+enum mmu_paging { MMU_NONE, MMU_32BIT, MMU_PAE, MMU_4LEVEL };
 
 /* ---- the CPU ---- */
 
@@ -135,15 +156,28 @@ struct cpu_exc {
 	bool pending;
 	bool has_error;
 	bool soft; /* INT n, INT3, INTO: return address is behind the instruction, gate DPL is checked */
+	bool noncanonical; /* #GP of the MMU for a bad address: #SS if the access was through SS */
 	uint8_t vector;
 	uint32_t error;
 	uint64_t cr2;	     /* for #PF: goes to CR2 on delivery */
 	uint64_t dr6;	     /* for #DB: bits to set in DR6 on delivery */
 };
 
+/* What other threads want of a vCPU: cpu->events. Set with cpu_post(), taken by the outer loop. */
+enum cpu_event {
+	CPU_EV_IRQ = 1 << 0,  /* the LAPIC may have a vector to deliver */
+	CPU_EV_EXTINT = 1 << 1, /* the PIC's output is up */
+	CPU_EV_NMI = 1 << 2,
+	CPU_EV_INIT = 1 << 3,
+	CPU_EV_SIPI = 1 << 4,
+	CPU_EV_KICK = 1 << 5,
+	CPU_EV_PURGE = 1 << 6, /* write tags to give up: mmu_serve_purge() */
+};
+
 struct block_cpu;
 struct soft_vm;
 struct lapic;
+struct stub_cache;
 
 /* Result of the last flag-setting operation, when RFLAGS has not been computed: see flags.h. */
 struct lazy_flags {
@@ -188,6 +222,13 @@ struct cpu {
 	/* --- translation, code --- */
 	struct tlb_asid asids[TLB_N_ASIDS];
 	unsigned asid; /* index of the present one */
+	struct tlb_array *tlb_arrays; /* TLB_N_ASIDS * TLB_N_MODES of them */
+	uint64_t asid_clock;	      /* for last_use */
+	uint32_t walk_gen;	      /* bumped to forget all walk caches */
+	uint8_t paging;		      /* enum mmu_paging */
+	uint8_t phys_bits;
+	uint64_t pdpte[4];	      /* PAE paging without long mode */
+	uint64_t apic_page;	      /* guest physical address of the xAPIC page, ~0 when it is off */
 	struct block_cpu *code; /* block.c: this vCPU's decoded blocks */
 	uint64_t code_key;	/* block.c: mode bits of the blocks that may run now */
 
@@ -196,6 +237,14 @@ struct cpu {
 	struct lapic *lapic;
 	unsigned id;
 	bool step; /* one instruction at a time */
+	uint8_t dr_data; /* data breakpoints enabled in DR7, one bit each */
+	uint32_t db_pending; /* DR6 bits of a trap to raise behind the present instruction */
+	_Atomic uint32_t events; /* enum cpu_event */
+	_Atomic bool in_guest;	 /* inside cpu_exec(): between two safe points */
+	_Atomic uint32_t purge_wanted, purge_done; /* rendezvous of mmu_protect_code_page() */
+	uint32_t sipi_vector;	 /* guarded by lapic->lock */
+	uint32_t mp_state;	 /* enum hv_mp_state; own thread */
+	struct stub_cache *stubs;
 	struct hv_stats stats;
 };
 
@@ -277,6 +326,16 @@ uint32_t flags_sync(struct cpu *cpu);
 static inline void cpu_attention(struct cpu *cpu)
 {
 	atomic_store_explicit(&cpu->stop_at, INT64_MAX, memory_order_release);
+}
+
+/* Post events and see that the vCPU notices: out of its blocks, or out of HLT. Any thread. (soft.c) */
+void cpu_post(struct cpu *cpu, uint32_t events);
+
+/* IF, or anything that holds interrupts back, was opened: look at them after this instruction. */
+static inline void cpu_interrupts_opened(struct cpu *cpu)
+{
+	if (atomic_load_explicit(&cpu->events, memory_order_acquire))
+		cpu_attention(cpu);
 }
 
 /* ---- the VM (soft.c) ---- */
