@@ -103,7 +103,12 @@ struct hv_cpuid {
 	bool has_subleaf;
 };
 
-/* Filled by vmm/machine/cpumodel from the chosen model; constant while the VM lives. */
+/*
+ * Filled by vmm/machine/cpumodel from the chosen model; constant while the VM lives. What differs from
+ * vCPU to vCPU or with its state is 0 here, and the back end puts it in: the APIC id in leaf 1 EBX[31:24]
+ * and leaf 0xb EDX, OSXSAVE (were there XSAVE). A leaf that is not listed reads as zeros. Guest TSC runs
+ * at tsc_khz.
+ */
 struct hv_cpuid_table {
 	struct hv_cpuid entries[HV_MAX_CPUID];
 	unsigned n;
@@ -159,7 +164,11 @@ struct hv_ops {
 	/* Set a GSI's level (IOAPIC pin, and the PIC's for 0-15). Any thread. */
 	void (*set_gsi)(struct hv_vm *vm, unsigned gsi, bool level);
 
-	/* @id is also the APIC id. Call on the thread that will run it. */
+	/*
+	 * @id is also the APIC id. Call on the thread that will run it. The new vCPU is in its reset
+	 * state: LAPIC, MSRs and FPU as after INIT, id 0 runnable (the boot code then sets its registers
+	 * over get_state), the others HV_MP_WAIT_SIPI.
+	 */
 	int (*vcpu_new)(struct hv_vm *vm, unsigned id, struct hv_vcpu **ret, struct err *err);
 	void (*vcpu_free)(struct hv_vcpu *vcpu);
 
