@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Worker threads and the queue in front of them.
+ *
+ * Theory of operation. One queue (with a lane for urgent requests) feeds all workers. Handing a
+ * request to a sleeping thread costs a system call here and a context switch there, more than most
+ * requests take, so wake-ups are rationed: a submitter wakes a worker only when none is awake and
+ * looking, or when those awake are stuck in slow operations, or when a backlog of several requests
+ * has built up. A worker that runs dry watches the queue for a while before it sleeps; how long
+ * adapts: a fruitful watch restores the limit, a fruitless one halves it, and now and then a full
+ * one is tried again. Only one worker watches at a time.
+ *
+ * Thread 0 is the leader: it owns the descriptor table, runs jobs that open or close descriptors
+ * for other threads (reset, save, restore), and outlives the other workers.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <limits.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "fuse/server.h"
+
+#define BACKLOG_WAKE	   3  /* queued requests that justify another worker */
+#define SPIN_RETRY	   16 /* sleeps between trial watches once watching stopped paying */
+#define SPIN_MIN_NS	   4000
+#define SPIN_PAUSES	   64 /* between looks at the clock, and a yield */
+#define WORKER_STACK_BYTES (256 * 1024)
+
+int fuse_pool_init(struct fuse_pool *p)
+{
+	int r = pthread_mutex_init(&p->lock, NULL);
+
+	if (r)
+		return -r;
+	return -pthread_cond_init(&p->changed, NULL);
+}
+
+void fuse_pool_done(struct fuse_pool *p)
+{
+	pthread_cond_destroy(&p->changed);
+	pthread_mutex_destroy(&p->lock);
+}
+
+static void futex_wake(_Atomic uint32_t *word, int n)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+}
+
+static void pool_wake_all(struct fuse_pool *p)
+{
+	p->wake_seq++;
+	futex_wake(&p->wake_seq, INT_MAX);
+}
+
+void fuse_server_submit(struct fuse_server *srv, struct fuse_request *req)
+{
+	struct fuse_pool *p = &srv->pool;
+	int lane = req->urgent ? 1 : 0;
+	bool wake;
+
+	req->next_ = NULL;
+	pthread_mutex_lock(&p->lock);
+	if (p->tail[lane])
+		p->tail[lane]->next_ = req;
+	else
+		p->head[lane] = req;
+	p->tail[lane] = req;
+	p->n_queued++;
+	wake = p->n_sleeping && !p->paused && !p->n_spinning &&
+	       (p->n_busy <= p->n_slow || p->n_queued >= BACKLOG_WAKE);
+	if (wake) {
+		p->n_wakeups++;
+		p->wake_seq++;
+	}
+	pthread_mutex_unlock(&p->lock);
+	if (wake)
+		futex_wake(&p->wake_seq, 1);
+}
+
+static struct fuse_request *pool_pop_locked(struct fuse_pool *p)
+{
+	for (int lane = 1; lane >= 0; lane--) {
+		struct fuse_request *req = p->head[lane];
+
+		if (!req)
+			continue;
+		p->head[lane] = req->next_;
+		if (!req->next_)
+			p->tail[lane] = NULL;
+		p->n_queued--;
+		return req;
+	}
+	return NULL;
+}
+
+/* Watch the queue without sleeping. Return: whether something came. */
+static bool pool_spin(struct fuse_pool *p, struct fuse_worker *w)
+{
+	uint64_t limit = (uint64_t)w->srv->opt.spin_us * NSEC_PER_USEC, end;
+	bool found = false;
+
+	if (w->spin_ns < SPIN_MIN_NS) {
+		if (!limit || ++w->n_skipped_spins < SPIN_RETRY)
+			return false;
+		w->n_skipped_spins = 0;
+		w->spin_ns = limit;
+	}
+	end = clock_monotonic_ns() + w->spin_ns;
+	do {
+		for (int i = 0; i < SPIN_PAUSES && !found; i++) {
+			found = atomic_load_explicit(&p->n_queued, memory_order_relaxed) != 0 ||
+				p->has_job;
+			__builtin_ia32_pause();
+		}
+		if (!found)
+			sched_yield();
+	} while (!found && clock_monotonic_ns() < end);
+	w->spin_ns = found ? limit : w->spin_ns / 2;
+	return found;
+}
+
+/* Nothing to do: watch, then sleep. Called and left with the lock held. */
+static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
+{
+	uint32_t seen;
+
+	if (!p->n_spinning && !p->paused) {
+		p->n_spinning = 1;
+		pthread_mutex_unlock(&p->lock);
+		pool_spin(p, w);
+		pthread_mutex_lock(&p->lock);
+		p->n_spinning = 0;
+		if (p->n_queued || p->stopping || p->job)
+			return;
+	}
+	seen = p->wake_seq;
+	p->n_sleeping++;
+	p->n_sleeps++;
+	pthread_mutex_unlock(&p->lock);
+	futex_wait(&p->wake_seq, seen);
+	pthread_mutex_lock(&p->lock);
+	p->n_sleeping--;
+}
+
+static void pool_serve(struct fuse_pool *p, struct fuse_worker *w, struct fuse_request *req)
+{
+	bool slow = fuse_opcode_slow(req);
+	bool wake = false;
+	size_t len;
+
+	if (slow) {
+		pthread_mutex_lock(&p->lock);
+		p->n_slow++;
+		wake = p->n_queued && p->n_sleeping && p->n_busy <= p->n_slow;
+		if (wake)
+			p->wake_seq++;
+		pthread_mutex_unlock(&p->lock);
+		if (wake)
+			futex_wake(&p->wake_seq, 1);
+	}
+	len = fuse_serve(w, req->in, req->n_in, req->out, req->n_out);
+	req->complete(req, len);
+	if (slow) {
+		pthread_mutex_lock(&p->lock);
+		p->n_slow--;
+		pthread_mutex_unlock(&p->lock);
+	}
+}
+
+static void pool_do_job_locked(struct fuse_pool *p)
+{
+	fuse_job_fn fn = p->job;
+	void *arg = p->job_arg;
+
+	p->job = NULL;
+	p->has_job = false;
+	pthread_mutex_unlock(&p->lock);
+	fn(arg);
+	pthread_mutex_lock(&p->lock);
+	p->job_done = true;
+	pthread_cond_broadcast(&p->changed);
+}
+
+static void worker_loop(struct fuse_worker *w)
+{
+	struct fuse_pool *p = &w->srv->pool;
+
+	pthread_mutex_lock(&p->lock);
+	for (;;) {
+		struct fuse_request *req = NULL;
+
+		if (w->index == 0 && p->job)
+			pool_do_job_locked(p);
+		if (!p->paused || p->stopping)
+			req = pool_pop_locked(p);
+		if (!req && p->stopping)
+			break;
+		if (!req) {
+			pool_idle_locked(p, w);
+			continue;
+		}
+		p->n_busy++;
+		p->n_requests++;
+		pthread_mutex_unlock(&p->lock);
+		pool_serve(p, w, req);
+		pthread_mutex_lock(&p->lock);
+		p->n_busy--;
+		if (p->paused && !p->n_busy)
+			pthread_cond_broadcast(&p->changed);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void *worker_main(void *arg)
+{
+	struct fuse_worker *w = arg;
+	struct fuse_pool *p = &w->srv->pool;
+	int r = fuse_worker_init(w, w->srv, w->index, &p->start_err);
+
+	prctl(PR_SET_NAME, "husk-fs");
+	pthread_mutex_lock(&p->lock);
+	if (r < 0 && p->start_result == 0)
+		p->start_result = r;
+	p->n_workers++;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	if (r == 0)
+		worker_loop(w);
+	fuse_worker_done(w);
+	return NULL;
+}
+
+static int thread_start(struct fuse_worker *w, void *(*fn)(void *))
+{
+	pthread_attr_t attr;
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);
+	r = pthread_create(&w->thread, &attr, fn, w);
+	pthread_attr_destroy(&attr);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	w->started = r == 0;
+	return -r;
+}
+
+/* Other workers start after the jail is closed, so they are born inside. */
+static int leader_start_others(struct fuse_server *srv)
+{
+	struct fuse_pool *p = &srv->pool;
+	int r = 0;
+
+	for (unsigned i = 1; i < srv->opt.n_workers && r == 0; i++) {
+		srv->workers[i].srv = srv;
+		srv->workers[i].index = i;
+		r = thread_start(&srv->workers[i], worker_main);
+		if (r < 0)
+			return err_set(&p->start_err, r, "file server: thread %u", i);
+		pthread_mutex_lock(&p->lock);
+		while (p->n_workers < i + 1 && p->start_result == 0)
+			pthread_cond_wait(&p->changed, &p->lock);
+		r = p->start_result;
+		pthread_mutex_unlock(&p->lock);
+	}
+	return r;
+}
+
+static void *leader_main(void *arg)
+{
+	struct fuse_worker *w = arg;
+	struct fuse_server *srv = w->srv;
+	struct fuse_pool *p = &srv->pool;
+	int r = 0;
+
+	prctl(PR_SET_NAME, "husk-fs");
+	if (unshare(CLONE_FILES | CLONE_FS) < 0)
+		r = err_errno(&p->start_err, errno, "unshare descriptor table");
+	if (r == 0) {
+		r = fuse_server_open(srv, &p->start_err);
+		fd_close(srv->root_fd); /* this table's copy */
+	}
+	if (r == 0)
+		r = fuse_worker_init(w, srv, 0, &p->start_err);
+	pthread_mutex_lock(&p->lock);
+	p->n_workers = 1;
+	pthread_mutex_unlock(&p->lock);
+	if (r == 0)
+		r = leader_start_others(srv);
+	pthread_mutex_lock(&p->lock);
+	p->start_result = r;
+	p->start_done = true;
+	if (r < 0)
+		p->stopping = true;
+	pool_wake_all(p);
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+	if (r == 0)
+		worker_loop(w);
+	for (unsigned i = 1; i < FUSE_MAX_WORKERS; i++) {
+		if (srv->workers[i].started)
+			pthread_join(srv->workers[i].thread, NULL);
+		srv->workers[i].started = false;
+	}
+	fuse_server_shut(srv);
+	fuse_worker_done(w);
+	return NULL;
+}
+
+int fuse_server_start(struct fuse_server *srv, struct err *err)
+{
+	struct fuse_pool *p = &srv->pool;
+	int r;
+
+	if (p->running)
+		return err_set(err, -EINVAL, "file server: started twice");
+	p->stopping = p->start_done = false;
+	p->start_result = 0;
+	p->start_err = (struct err){ 0 };
+	srv->workers[0].srv = srv;
+	srv->workers[0].index = 0;
+	r = thread_start(&srv->workers[0], leader_main);
+	if (r < 0)
+		return err_set(err, r, "file server: thread");
+	pthread_mutex_lock(&p->lock);
+	while (!p->start_done)
+		pthread_cond_wait(&p->changed, &p->lock);
+	r = p->start_result;
+	p->running = true;
+	pthread_mutex_unlock(&p->lock);
+	if (r < 0) {
+		fuse_server_stop(srv);
+		return err_set(err, r, "%s", p->start_err.msg);
+	}
+	/* The leader has the root now; this table must not keep it. */
+	fd_close(srv->root_fd);
+	srv->root_fd = -1;
+	return 0;
+}
+
+void fuse_server_stop(struct fuse_server *srv)
+{
+	struct fuse_pool *p = &srv->pool;
+
+	if (!p->running)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	pool_wake_all(p);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(srv->workers[0].thread, NULL);
+	p->running = false;
+}
+
+void fuse_server_quiesce(struct fuse_server *srv)
+{
+	struct fuse_pool *p = &srv->pool;
+
+	pthread_mutex_lock(&p->lock);
+	p->paused = true;
+	while (p->n_busy)
+		pthread_cond_wait(&p->changed, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void fuse_server_resume(struct fuse_server *srv)
+{
+	struct fuse_pool *p = &srv->pool;
+
+	pthread_mutex_lock(&p->lock);
+	p->paused = false;
+	pool_wake_all(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void fuse_pool_run_job(struct fuse_server *srv, fuse_job_fn fn, void *arg)
+{
+	struct fuse_pool *p = &srv->pool;
+
+	if (!p->running) {
+		fn(arg);
+		return;
+	}
+	pthread_mutex_lock(&p->lock);
+	while (p->job_busy)
+		pthread_cond_wait(&p->changed, &p->lock);
+	p->job_busy = true;
+	p->job = fn;
+	p->job_arg = arg;
+	p->job_done = false;
+	p->has_job = true;
+	pool_wake_all(p);
+	while (!p->job_done)
+		pthread_cond_wait(&p->changed, &p->lock);
+	p->job_busy = false;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->lock);
+}
