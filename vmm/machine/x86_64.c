@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The x86-64 machine: every device with its place, in one table. */
+#include "machine/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "devices/devices.h"
+#include "machine/cpumodel.h"
+#include "machine/layout.h"
+#include "virtio/virtio.h"
+
+/* Guest TSC: one tick a nanosecond, on every host. */
+#define TSC_KHZ 1000000
+
+static const struct console_backend no_console = { .in_fd = -1, .out_fd = -1 };
+
+static struct irq_line irq_line(const struct machine *m, unsigned gsi)
+{
+	return (struct irq_line){ .set = m->env.irq_set, .opaque = m->env.irq_opaque, .gsi = gsi };
+}
+
+/* ---- port devices ---- */
+
+static int make_pit(struct machine *m, struct device **ret, struct err *err)
+{
+	struct irq_line irq = irq_line(m, LAYOUT_GSI_PIT);
+	int r = pit_new(m->env.loop, &irq, ret, err);
+
+	if (r == 0)
+		m->pit = *ret;
+	return r;
+}
+
+static int make_pit_gate(struct machine *m, struct device **ret, struct err *err)
+{
+	return pit_gate_new(m->pit, ret, err);
+}
+
+static int make_i8042(struct machine *m, struct device **ret, struct err *err)
+{
+	int r = i8042_new(&m->env.power, ret, err);
+
+	if (r == 0)
+		m->i8042 = *ret;
+	return r;
+}
+
+static int make_i8042_data(struct machine *m, struct device **ret, struct err *err)
+{
+	return i8042_data_new(m->i8042, ret, err);
+}
+
+static int make_rtc(struct machine *m, struct device **ret, struct err *err)
+{
+	return rtc_new(m->config->ram_bytes, ret, err);
+}
+
+static int make_debugport(struct machine *m, struct device **ret, struct err *err)
+{
+	return debugport_new(m->env.loop, m->config->has_debug_fd ? m->config->debug_fd : -1, ret,
+			     err);
+}
+
+static int make_testexit(struct machine *m, struct device **ret, struct err *err)
+{
+	return testexit_new(&m->env.power, ret, err);
+}
+
+static int make_serial(struct machine *m, struct device **ret, struct err *err)
+{
+	const struct console_backend *backend = m->config->serial;
+	struct irq_line irq = irq_line(m, LAYOUT_GSI_COM1);
+
+	return serial_new(m->env.loop, backend ? backend : &no_console, &irq, ret, err);
+}
+
+static int make_acpi_power(struct machine *m, struct device **ret, struct err *err)
+{
+	return acpi_power_new(&m->env.power, ret, err);
+}
+
+/*
+ * Ports. The PIC (0x20, 0xa0), IOAPIC and LAPIC belong to the back end. The PCI configuration ports
+ * (0xcf8) have nobody: reads of all ones say that there is no PCI.
+ */
+static const struct port_entry {
+	uint16_t port, len;
+	int (*make)(struct machine *m, struct device **ret, struct err *err);
+} x86_64_ports[] = {
+	{ LAYOUT_PORT_PIT, PIT_LEN, make_pit },
+	{ LAYOUT_PORT_PIT_GATE, 1, make_pit_gate },
+	{ LAYOUT_PORT_I8042 + 4, 1, make_i8042 },
+	{ LAYOUT_PORT_I8042, 1, make_i8042_data },
+	{ LAYOUT_PORT_RTC, RTC_LEN, make_rtc },
+	{ LAYOUT_PORT_DEBUG, 1, make_debugport },
+	{ LAYOUT_PORT_TEST_EXIT, TESTEXIT_LEN, make_testexit },
+	{ LAYOUT_PORT_COM1, SERIAL_LEN, make_serial },
+	{ LAYOUT_PORT_ACPI, ACPI_POWER_LEN, make_acpi_power },
+};
+
+static int add_ports(struct machine *m, struct err *err)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(x86_64_ports); i++) {
+		const struct port_entry *p = &x86_64_ports[i];
+		struct device *dev = NULL;
+		int r = p->make(m, &dev, err);
+
+		if (r < 0)
+			return r;
+		m->devs[m->n_devs++] = dev;
+		r = bus_add(m->io, p->port, p->len, dev, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- virtio ---- */
+
+static int make_console(struct machine *m, const struct virtio_env *env, struct device **ret,
+			struct err *err)
+{
+	int r;
+
+	if (!m->config->virtio_console)
+		return 0;
+	r = virtio_console_new(env, m->config->virtio_console, ret, err);
+	if (r == 0)
+		m->console = *ret;
+	return r;
+}
+
+static int make_rng(struct machine *m, const struct virtio_env *env, struct device **ret,
+		    struct err *err)
+{
+	return m->config->virtio_rng ? virtio_rng_new(env, ret, err) : 0;
+}
+
+/* In slot order: a device's address and interrupt depend on those before it. */
+static int (*const x86_64_virtio[])(struct machine *m, const struct virtio_env *env,
+				    struct device **ret, struct err *err) = {
+	make_console,
+	make_rng,
+};
+
+static unsigned next_gsi(const struct machine *m)
+{
+	unsigned gsi = LAYOUT_GSI_FIRST_FREE + m->n_slots;
+
+	return gsi >= LAYOUT_GSI_RTC ? gsi + 1 : gsi;
+}
+
+static int add_virtio(struct machine *m, struct err *err)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(x86_64_virtio); i++) {
+		struct virtio_env env = { .mem = m->mem, .loop = m->env.loop };
+		struct acpi_virtio_slot *slot = &m->slots[m->n_slots];
+		struct device *dev = NULL;
+		int r;
+
+		env.irq = irq_line(m, next_gsi(m));
+		r = x86_64_virtio[i](m, &env, &dev, err);
+		if (r < 0)
+			return r;
+		if (!dev)
+			continue;
+		m->devs[m->n_devs++] = dev;
+		slot->gsi = env.irq.gsi;
+		r = mmioalloc_take(&m->mmio_space, LAYOUT_VIRTIO, LAYOUT_MAILBOX,
+				   LAYOUT_VIRTIO_SIZE, dev->ops->name, &slot->gpa, err);
+		if (r == 0)
+			r = bus_add(m->mmio, slot->gpa, LAYOUT_VIRTIO_SIZE, dev, err);
+		if (r < 0)
+			return r;
+		m->n_slots++;
+	}
+	return 0;
+}
+
+/* ---- memory ---- */
+
+static void map_add(struct memmap *map, uint64_t start, uint64_t end, uint32_t type)
+{
+	if (end > start)
+		map->e[map->n++] =
+			(struct memmap_entry){ .addr = start, .len = end - start, .type = type };
+}
+
+static int add_memory(struct machine *m, uint64_t ram_bytes, struct err *err)
+{
+	uint64_t low = MIN(ram_bytes, LAYOUT_HOLE_START);
+	uint64_t high = ram_bytes - low;
+	int r = gmem_add_anon(m->mem, 0, low, GMEM_RAM, err);
+
+	if (r == 0 && high)
+		r = gmem_add_anon(m->mem, LAYOUT_HIGH_START, high, GMEM_RAM, err);
+	if (r < 0)
+		return r;
+	map_add(&m->map, 0, LAYOUT_EBDA, MEMMAP_RAM);
+	map_add(&m->map, LAYOUT_EBDA, 0xa0000, MEMMAP_RESERVED);
+	map_add(&m->map, LAYOUT_ACPI, LAYOUT_ACPI_END, MEMMAP_RESERVED);
+	map_add(&m->map, LAYOUT_HIGH_RAM, low, MEMMAP_RAM);
+	map_add(&m->map, LAYOUT_HIGH_START, LAYOUT_HIGH_START + high, MEMMAP_RAM);
+	return 0;
+}
+
+static int reserve_fixed(struct machine *m, struct err *err)
+{
+	static const struct {
+		uint64_t base, len;
+		const char *name;
+	} fixed[] = {
+		{ LAYOUT_MAILBOX, GMEM_PAGE_SIZE, "mailbox" },
+		{ LAYOUT_TIMESLICE, GMEM_PAGE_SIZE, "timeslice page" },
+		{ LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE, "config region" },
+		{ LAYOUT_IOAPIC, GMEM_PAGE_SIZE, "IOAPIC" },
+		{ LAYOUT_LAPIC, GMEM_PAGE_SIZE, "LAPIC" },
+	};
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < ARRAY_LEN(fixed); i++)
+		r = mmioalloc_reserve(&m->mmio_space, fixed[i].base, fixed[i].len, fixed[i].name,
+				      err);
+	return r;
+}
+
+static int check_config(const struct vm_config *config, struct err *err)
+{
+	if (config->n_vcpus == 0 || config->n_vcpus > HV_MAX_VCPUS)
+		return err_set(err, -EINVAL, "%u vCPUs: 1 to %d are possible", config->n_vcpus,
+			       HV_MAX_VCPUS);
+	if (!IS_ALIGNED(config->ram_bytes, GMEM_PAGE_SIZE) || config->ram_bytes < LAYOUT_MIN_RAM ||
+	    config->ram_bytes > LAYOUT_MAX_RAM)
+		return err_set(err, -EINVAL,
+			       "guest memory of %llu bytes: %llu MiB to %llu GiB are possible",
+			       (unsigned long long)config->ram_bytes,
+			       (unsigned long long)(LAYOUT_MIN_RAM / MIB),
+			       (unsigned long long)(LAYOUT_MAX_RAM / GIB));
+	return 0;
+}
+
+int machine_new(const struct vm_config *config, const struct machine_env *env, struct machine **ret,
+		struct err *err)
+{
+	CLEANUP(machine_freep) struct machine *m = NULL;
+	int r = check_config(config, err);
+
+	if (r < 0)
+		return r;
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return err_set(err, -ENOMEM, "no memory for the machine");
+	m->env = *env;
+	m->config = config;
+	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus, TSC_KHZ,
+			  &m->cpuid, err);
+	if (r == 0)
+		r = gmem_new(&m->mem, err);
+	if (r == 0)
+		r = add_memory(m, config->ram_bytes, err);
+	if (r == 0)
+		r = bus_new(&m->io, err);
+	if (r == 0)
+		r = bus_new(&m->mmio, err);
+	if (r == 0)
+		r = reserve_fixed(m, err);
+	if (r == 0)
+		r = add_ports(m, err);
+	if (r == 0)
+		r = add_virtio(m, err);
+	m->config = NULL;
+	if (r < 0)
+		return r;
+	*ret = STEAL_PTR(m);
+	return 0;
+}
+
+void machine_free(struct machine *m)
+{
+	if (!m)
+		return;
+	while (m->n_devs)
+		device_free(m->devs[--m->n_devs]);
+	bus_free(m->io);
+	bus_free(m->mmio);
+	gmem_free(m->mem);
+	free(m);
+}
+
+int machine_load(struct machine *m, const struct vm_config *config, struct boot_entry *ret,
+		 struct err *err)
+{
+	struct acpi_config acpi = { .n_vcpus = config->n_vcpus,
+				    .slots = m->slots,
+				    .n_slots = m->n_slots };
+	struct boot_request req = { .mem = m->mem,
+				    .map = &m->map,
+				    .kernel = &config->kernel,
+				    .initrd = config->initrd.fd >= 0 ? &config->initrd : NULL,
+				    .cmdline = config->cmdline ? config->cmdline : "",
+				    .linux64 = config->linux64 };
+	int r = acpi_build(m->mem, &acpi, &req.rsdp, err);
+
+	return r < 0 ? r : boot_load(&req, ret, err);
+}
+
+/* ---- what vCPUs touch ---- */
+
+static uint64_t machine_io_read(void *opaque, uint16_t port, unsigned size)
+{
+	return bus_read(((struct machine *)opaque)->io, port, size);
+}
+
+static void machine_io_write(void *opaque, uint16_t port, unsigned size, uint64_t val)
+{
+	bus_write(((struct machine *)opaque)->io, port, size, val);
+}
+
+static uint64_t machine_mmio_read(void *opaque, gpa_t gpa, unsigned size)
+{
+	return bus_read(((struct machine *)opaque)->mmio, gpa, size);
+}
+
+static void machine_mmio_write(void *opaque, gpa_t gpa, unsigned size, uint64_t val)
+{
+	bus_write(((struct machine *)opaque)->mmio, gpa, size, val);
+}
+
+const struct hv_bus_ops machine_bus_ops = {
+	.io_read = machine_io_read,
+	.io_write = machine_io_write,
+	.mmio_read = machine_mmio_read,
+	.mmio_write = machine_mmio_write,
+};

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What virtio devices share: the MMIO transport (version 2) and its status state machine.
+ *
+ * Theory of operation. A device embeds struct virtio first and gives virtio_ops. The transport
+ * serves registers on vCPU threads; a queue notification only marks the queue and wakes the loop
+ * thread, which calls ops->notify() with the device's lock held. A driver that breaks a rule gets
+ * DEVICE_NEEDS_RESET (virtio_fail()): queues stop until it resets the device. States, by status
+ * bits:
+ *
+ *   reset -> ACKNOWLEDGE -> DRIVER -> FEATURES_OK -> DRIVER_OK (active) ; any -> reset
+ *
+ * Features are accepted in DRIVER, queue fields in FEATURES_OK, notifications in DRIVER_OK;
+ * anything else is ignored and counted. Ref: virtio-v1.2 2.1 (status), 4.2 (MMIO).
+ */
+#ifndef VMM_VIRTIO_VIRTIO_H
+#define VMM_VIRTIO_VIRTIO_H
+
+#include "base/loop.h"
+#include "virtio/queue.h"
+#include "vmm/backend.h"
+#include "vmm/device.h"
+#include "vmm/irq.h"
+
+#define VIRTIO_MAX_QUEUES      8
+
+#define VIRTIO_ID_CONSOLE      3
+#define VIRTIO_ID_RNG	       4
+
+#define VIRTIO_F_INDIRECT_DESC (1ULL << 28)
+#define VIRTIO_F_EVENT_IDX     (1ULL << 29)
+#define VIRTIO_F_VERSION_1     (1ULL << 32)
+/* What the queue code does for every device. */
+#define VIRTIO_F_COMMON	       (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
+
+struct virtio;
+
+/* All are called with the device's lock held. */
+struct virtio_ops {
+	uint32_t id;	   /* VIRTIO_ID_* */
+	uint64_t features; /* offered */
+	unsigned n_queues;
+	uint16_t queue_max; /* power of two, at most VQ_MAX_SIZE */
+	unsigned config_len;
+	/* Requests may be waiting in this queue. Context: loop thread. */
+	void (*notify)(struct virtio *v, unsigned queue);
+	/* Optional: the driver is ready, queues are active. Context: vCPU thread. */
+	void (*activate)(struct virtio *v);
+	/*
+	 * Optional: forget everything. Returns false when requests are still out with a backend:
+	 * the status then reads non-zero until the device calls virtio_reset_done(). vCPU thread.
+	 */
+	bool (*reset)(struct virtio *v);
+	/* Fill the whole configuration space. */
+	void (*config)(struct virtio *v, uint8_t *buf);
+};
+
+struct virtio_env {
+	struct gmem *mem;  /* borrowed */
+	struct loop *loop; /* borrowed */
+	struct irq_line irq;
+};
+
+/* Embedded first in each device. */
+struct virtio {
+	struct device dev; /* first; its lock guards all below */
+	const struct virtio_ops *vops;
+	struct virtio_env env;
+	struct loop_event kick;
+	uint32_t kicked; /* bit a queue */
+
+	uint32_t status, isr;
+	uint32_t features_sel, driver_features_sel, queue_sel;
+	uint64_t driver_features;
+	uint32_t config_gen;
+	bool resetting;
+	struct vq vqs[VIRTIO_MAX_QUEUES];
+};
+
+extern const struct state_desc virtio_state; /* of struct virtio, nested in each device's */
+
+/**
+ * virtio_init() - Prepare the embedded part
+ * @ops:	Device ops whose read, write and reset are the virtio_mmio_ ones
+ */
+int virtio_init(struct virtio *v, const struct device_ops *ops, const struct virtio_ops *vops,
+		const struct virtio_env *env);
+void virtio_done(struct virtio *v);
+
+/* For struct device_ops. */
+void virtio_mmio_read(struct device *dev, uint64_t off, unsigned size, uint64_t *ret_val);
+void virtio_mmio_write(struct device *dev, uint64_t off, unsigned size, uint64_t val);
+void virtio_mmio_reset(struct device *dev);
+/* After state_load(): check and activate the queues again; also wakes every queue once. */
+int virtio_post_load(struct virtio *v, struct err *err);
+
+static inline bool virtio_has(const struct virtio *v, uint64_t feature)
+{
+	return v->driver_features & feature;
+}
+
+bool virtio_is_active(const struct virtio *v);
+/* Have ops->notify() called for a queue soon. */
+void virtio_kick(struct virtio *v, unsigned queue);
+/* Interrupt the driver for what was pushed to the queue, if it wants that. */
+void virtio_interrupt(struct virtio *v, struct vq *vq);
+/* The configuration space has changed. */
+void virtio_config_changed(struct virtio *v);
+/* The driver broke a rule: DEVICE_NEEDS_RESET. */
+void virtio_fail(struct virtio *v, const char *why);
+/* vq_pop() that turns a violation into virtio_fail(). Return: whether there is a chain. */
+bool virtio_pop(struct virtio *v, unsigned queue, struct vq_chain *ret);
+void virtio_reset_done(struct virtio *v);
+
+/* ---- devices ---- */
+
+int virtio_console_new(const struct virtio_env *env, const struct console_backend *backend,
+		       struct device **ret, struct err *err);
+/* Any thread; lock not held. */
+void virtio_console_resize(struct device *dev, unsigned cols, unsigned rows);
+int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err *err);
+
+#endif

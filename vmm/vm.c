@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One virtual machine: its threads and its end. */
+#define LOG_MODULE "vmm/vm"
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "machine/machine.h"
+#include "virtio/virtio.h"
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id;
+	pthread_t thread;
+	bool has_thread;
+	struct hv_vcpu *hv; /* guarded by vm->lock until all exist, then constant */
+};
+
+/* vm->lock is taken with a device's lock held (power requests), never the other way round. */
+struct vm {
+	const struct hv_ops *ops;
+	struct hv_vm *hv;
+	struct loop *loop;
+	struct machine *machine;
+	struct boot_entry entry;
+	int exit_fd;
+	unsigned n_vcpus;
+	struct vcpu vcpus[HV_MAX_VCPUS];
+	pthread_t loop_thread;
+	bool has_loop_thread;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned n_ready;    /* vCPUs that exist or failed to; guarded by lock */
+	unsigned n_live;     /* vCPU threads in their loop; guarded by lock */
+	unsigned n_parked;   /* of them; guarded by lock */
+	unsigned n_quiesce;  /* guarded by lock */
+	bool started;	     /* vCPUs may run; guarded by lock */
+	struct vm_exit exit; /* reason NONE while running; guarded by lock */
+};
+
+const char *vm_exit_reason_str(enum vm_exit_reason reason)
+{
+	switch (reason) {
+	case VM_EXIT_NONE: return "running";
+	case VM_EXIT_POWER_OFF: return "power off";
+	case VM_EXIT_RESET: return "reset";
+	case VM_EXIT_TRIPLE_FAULT: return "triple fault";
+	case VM_EXIT_TEST: return "test exit";
+	case VM_EXIT_STOPPED: return "stopped";
+	case VM_EXIT_ERROR: return "error";
+	case VM_EXIT_MAX_: break;
+	}
+	return "unknown";
+}
+
+static void kick_all_locked(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		if (vm->vcpus[i].hv)
+			vm->ops->kick(vm->vcpus[i].hv);
+	}
+}
+
+/* The first reason wins. Any thread. */
+static void request_exit(struct vm *vm, enum vm_exit_reason reason, uint32_t value,
+			 const struct err *err)
+{
+	const uint64_t one = 1;
+
+	pthread_mutex_lock(&vm->lock);
+	if (vm->exit.reason == VM_EXIT_NONE) {
+		vm->exit.reason = reason;
+		vm->exit.value = value;
+		if (err)
+			vm->exit.err = *err;
+		kick_all_locked(vm);
+		pthread_cond_broadcast(&vm->cond);
+		if (write(vm->exit_fd, &one, sizeof(one)) < 0)
+			log_debug("exit event: %s", err_str(errno));
+	}
+	pthread_mutex_unlock(&vm->lock);
+}
+
+static void on_power(void *opaque, enum power_event event, uint32_t value)
+{
+	static const enum vm_exit_reason reasons[] = {
+		[POWER_EVENT_OFF] = VM_EXIT_POWER_OFF,
+		[POWER_EVENT_RESET] = VM_EXIT_RESET,
+		[POWER_EVENT_TEST_EXIT] = VM_EXIT_TEST,
+	};
+
+	request_exit(opaque, reasons[event], value, NULL);
+}
+
+static void on_irq(void *opaque, unsigned gsi, bool level)
+{
+	struct vm *vm = opaque;
+
+	/* Devices are made before the back end's VM and may set their lines then. */
+	if (vm->hv)
+		vm->ops->set_gsi(vm->hv, gsi, level);
+}
+
+/* ---- making ---- */
+
+static int make_hv(struct vm *vm, const struct vm_config *config, struct err *err)
+{
+	struct hv_vm_config hv = { .mem = vm->machine->mem,
+				   .bus = &machine_bus_ops,
+				   .bus_opaque = vm->machine,
+				   .cpuid = &vm->machine->cpuid,
+				   .n_vcpus = config->n_vcpus,
+				   .soft_step = config->soft_step };
+
+	return vm->ops->vm_new(&hv, &vm->hv, err);
+}
+
+int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
+{
+	CLEANUP(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
+	struct machine_env env = { .irq_set = on_irq, .irq_opaque = vm };
+	int r;
+
+	if (!vm)
+		return err_set(err, -ENOMEM, "no memory for the VM");
+	vm->exit_fd = -1;
+	pthread_mutex_init(&vm->lock, NULL);
+	pthread_cond_init(&vm->cond, NULL);
+	vm->ops = config->hv;
+	vm->exit_fd = eventfd(0, EFD_CLOEXEC);
+	if (vm->exit_fd < 0)
+		return err_errno(err, errno, "create an eventfd");
+	r = loop_new(&vm->loop, err);
+	if (r < 0)
+		return r;
+	env.loop = vm->loop;
+	env.power = (struct power_line){ .request = on_power, .opaque = vm };
+	r = machine_new(config, &env, &vm->machine, err);
+	if (r == 0)
+		r = machine_load(vm->machine, config, &vm->entry, err);
+	if (r == 0)
+		r = make_hv(vm, config, err);
+	if (r < 0)
+		return r;
+	vm->n_vcpus = config->n_vcpus;
+	*ret = STEAL_PTR(vm);
+	return 0;
+}
+
+void vm_free(struct vm *vm)
+{
+	struct vm_exit ignored;
+
+	if (!vm)
+		return;
+	if (vm->has_loop_thread) {
+		vm_stop(vm);
+		vm_wait(vm, &ignored);
+	}
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		if (vm->vcpus[i].hv)
+			vm->ops->vcpu_free(vm->vcpus[i].hv);
+	}
+	if (vm->hv)
+		vm->ops->vm_free(vm->hv);
+	vm->hv = NULL;
+	machine_free(vm->machine);
+	loop_free(vm->loop);
+	fd_close(vm->exit_fd);
+	pthread_cond_destroy(&vm->cond);
+	pthread_mutex_destroy(&vm->lock);
+	free(vm);
+}
+
+/* ---- vCPU threads ---- */
+
+static int vcpu_make(struct vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
+{
+	struct vm *vm = vcpu->vm;
+	AUTO_FREE struct hv_vcpu_state *state = NULL;
+	int r = vm->ops->vcpu_new(vm->hv, vcpu->id, ret, err);
+
+	if (r < 0 || vcpu->id != 0)
+		return r;
+	state = calloc(1, sizeof(*state));
+	if (!state)
+		return err_set(err, -ENOMEM, "no memory for a vCPU's state");
+	vm->ops->get_state(*ret, state);
+	r = boot_entry_apply(&vm->entry, vm->machine->mem, state, err);
+	return r < 0 ? r : vm->ops->set_state(*ret, state, err);
+}
+
+/* Parks while quiesced. Returns false when the machine has ended. */
+static bool vcpu_may_run(struct vm *vm)
+{
+	bool run;
+
+	pthread_mutex_lock(&vm->lock);
+	while ((vm->n_quiesce || !vm->started) && vm->exit.reason == VM_EXIT_NONE) {
+		vm->n_parked++;
+		pthread_cond_broadcast(&vm->cond);
+		pthread_cond_wait(&vm->cond, &vm->lock);
+		vm->n_parked--;
+	}
+	run = vm->exit.reason == VM_EXIT_NONE;
+	pthread_mutex_unlock(&vm->lock);
+	return run;
+}
+
+static void vcpu_handle_exit(struct vcpu *vcpu, const struct hv_exit *exit)
+{
+	switch (exit->reason) {
+	case HV_EXIT_INTERRUPTED: break;
+	case HV_EXIT_SHUTDOWN: request_exit(vcpu->vm, VM_EXIT_TRIPLE_FAULT, vcpu->id, NULL); break;
+	case HV_EXIT_ERROR:
+	case HV_EXIT_MAX_: request_exit(vcpu->vm, VM_EXIT_ERROR, vcpu->id, &exit->err); break;
+	}
+}
+
+static void *vcpu_main(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+	struct vm *vm = vcpu->vm;
+	struct hv_vcpu *hv = NULL;
+	struct err err = { 0 };
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
+	pthread_setname_np(pthread_self(), name);
+	r = vcpu_make(vcpu, &hv, &err);
+	if (r < 0)
+		request_exit(vm, VM_EXIT_ERROR, vcpu->id, &err);
+	pthread_mutex_lock(&vm->lock);
+	vcpu->hv = hv;
+	vm->n_ready++;
+	vm->n_live++;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+
+	while (vcpu_may_run(vm)) {
+		struct hv_exit exit = { 0 };
+
+		vm->ops->run(hv, &exit);
+		vcpu_handle_exit(vcpu, &exit);
+	}
+
+	pthread_mutex_lock(&vm->lock);
+	vm->n_live--;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	return NULL;
+}
+
+static void *loop_main(void *opaque)
+{
+	pthread_setname_np(pthread_self(), "devices");
+	loop_run(opaque);
+	return NULL;
+}
+
+static int start_threads(struct vm *vm, struct err *err)
+{
+	int r = pthread_create(&vm->loop_thread, NULL, loop_main, vm->loop);
+
+	if (r)
+		return err_errno(err, r, "start the device thread");
+	vm->has_loop_thread = true;
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		struct vcpu *vcpu = &vm->vcpus[i];
+
+		vcpu->vm = vm;
+		vcpu->id = i;
+		r = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu);
+		if (r)
+			return err_errno(err, r, "start a vCPU thread");
+		vcpu->has_thread = true;
+	}
+	return 0;
+}
+
+int vm_start(struct vm *vm, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	/* Signals are the caller's business, on its own threads. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = start_threads(vm, err);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r < 0) {
+		vm_stop(vm);
+		return r;
+	}
+	pthread_mutex_lock(&vm->lock);
+	while (vm->n_ready < vm->n_vcpus)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	vm->started = vm->exit.reason == VM_EXIT_NONE;
+	if (!vm->started)
+		r = err_set(err, vm->exit.err.code ? vm->exit.err.code : -EIO, "%s",
+			    vm->exit.err.msg);
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	return r;
+}
+
+void vm_stop(struct vm *vm)
+{
+	request_exit(vm, VM_EXIT_STOPPED, 0, NULL);
+}
+
+int vm_exit_fd(const struct vm *vm)
+{
+	return vm->exit_fd;
+}
+
+static void quiesce_devices(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->machine->n_devs; i++) {
+		struct device *dev = vm->machine->devs[i];
+
+		if (dev->ops->quiesce)
+			dev->ops->quiesce(dev);
+	}
+}
+
+void vm_wait(struct vm *vm, struct vm_exit *ret)
+{
+	pthread_mutex_lock(&vm->lock);
+	while (vm->exit.reason == VM_EXIT_NONE)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	*ret = vm->exit;
+	pthread_mutex_unlock(&vm->lock);
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		if (vm->vcpus[i].has_thread)
+			pthread_join(vm->vcpus[i].thread, NULL);
+		vm->vcpus[i].has_thread = false;
+	}
+	if (!vm->has_loop_thread)
+		return;
+	loop_stop(vm->loop);
+	pthread_join(vm->loop_thread, NULL);
+	vm->has_loop_thread = false;
+	quiesce_devices(vm);
+}
+
+/* ---- holding still ---- */
+
+void vm_quiesce(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->n_quiesce++;
+	kick_all_locked(vm);
+	while (vm->n_parked < vm->n_live)
+		pthread_cond_wait(&vm->cond, &vm->lock);
+	pthread_mutex_unlock(&vm->lock);
+	loop_pause(vm->loop);
+	quiesce_devices(vm);
+}
+
+void vm_resume(struct vm *vm)
+{
+	for (unsigned i = vm->machine->n_devs; i-- > 0;) {
+		struct device *dev = vm->machine->devs[i];
+
+		if (dev->ops->resume)
+			dev->ops->resume(dev);
+	}
+	loop_resume(vm->loop);
+	pthread_mutex_lock(&vm->lock);
+	vm->n_quiesce--;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows)
+{
+	if (vm->machine->console)
+		virtio_console_resize(vm->machine->console, cols, rows);
+}
+
+void vm_stats(struct vm *vm, struct hv_stats *ret)
+{
+	*ret = (struct hv_stats){ 0 };
+	for (unsigned i = 0; i < vm->n_vcpus; i++) {
+		struct hv_stats one = { 0 };
+
+		if (!vm->vcpus[i].hv)
+			continue;
+		vm->ops->get_stats(vm->vcpus[i].hv, &one);
+		ret->n_insns += one.n_insns;
+		ret->n_io += one.n_io;
+		ret->n_mmio += one.n_mmio;
+		ret->n_hlt += one.n_hlt;
+		ret->n_kicks += one.n_kicks;
+		ret->n_irqs += one.n_irqs;
+	}
+}
