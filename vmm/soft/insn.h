@@ -67,7 +67,7 @@ struct insn {
 	bool vex_l;
 	bool has_modrm;
 	uint8_t modrm;
-	uint8_t mod, reg, rm; /* reg and rm with their REX bits */
+	uint8_t mod, reg, rm; /* reg and rm with their REX bits; mod is 3 when there is no memory operand */
 	uint8_t op_size;      /* operand size in bytes: 1, 2, 4 or 8 */
 	uint8_t addr_size;    /* 2, 4 or 8 */
 	uint8_t seg;	      /* enum hv_seg of the memory operand, defaults and overrides applied */
@@ -87,7 +87,7 @@ struct insn {
 
 static inline bool insn_is_mem(const struct insn *in)
 {
-	return in->has_modrm && in->mod != 3;
+	return in->mod != 3;
 }
 
 #endif
