@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Running blocks: look-up, links, leaving, invalidation.
+ *
+ * Theory of operation. Blocks belong to one vCPU and are found by the host address of their first byte and
+ * the mode, so that a change of address space costs nothing and code shared by processes is decoded once.
+ * Successors on the same page are linked directly: control stays on the page, so its translation holds.
+ * Another page's successor is linked with the host address it had, and checked against the TLB each time.
+ * A block is killed by turning its first op into op_dead: whoever still has a link to it finds its way from
+ * there. The memory is reclaimed when all of it is used up, all at once.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "soft/block_priv.h"
+#include "soft/flags.h"
+#include "soft/mmu.h"
+
+/* ---- look-up ---- */
+
+static void insert(struct block_cpu *code, struct block *b)
+{
+	struct block **slot = &code->hash[hash_slot(b->key)], **page;
+
+	b->hash_next = *slot;
+	*slot = b;
+	page = &code->pages[page_slot(b->gpa)];
+	b->page_next[0] = *page;
+	*page = b;
+	if (b->gpa2 == ~0ULL || page_slot(b->gpa2) == page_slot(b->gpa))
+		return;
+	page = &code->pages[page_slot(b->gpa2)];
+	b->page_next[1] = *page;
+	*page = b;
+}
+
+static void forget_all(struct block_cpu *code)
+{
+	memset(code->jumps, 0, sizeof(code->jumps));
+	memset(code->hash, 0, sizeof(code->hash));
+	memset(code->pages, 0, sizeof(code->pages));
+	memset(code->slow, 0, sizeof(code->slow));
+	code->arena_used = 0;
+	code->flushes++;
+}
+
+void block_flush(struct cpu *cpu)
+{
+	forget_all(cpu->code);
+}
+
+static void exec_one(struct cpu *cpu);
+
+static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uint64_t rip,
+							    const uint8_t *host)
+{
+	struct block_cpu *code = cpu->code;
+	uint64_t key = block_key(cpu, host);
+	struct jump_entry *j = &code->jumps[jump_slot((uint64_t)(uintptr_t)host)];
+	struct block *b;
+	gpa_t gpa;
+
+	for (b = code->hash[hash_slot(key)]; b; b = b->hash_next)
+		if (b->key == key)
+			break;
+	if (!b) {
+		cpu->rip = rip;
+		host = mmu_fetch(cpu, rip, &gpa);
+		if (!host)
+			return NULL;
+		key = block_key(cpu, host);
+		if (code_page_is_hot(cpu, gpa)) {
+			exec_one(cpu);
+			return NULL;
+		}
+		b = block_build(cpu, rip, host, gpa);
+		if (!b && !cpu->exc.pending) {
+			forget_all(code);
+			b = block_build(cpu, rip, host, gpa);
+		}
+		if (!b)
+			return NULL;
+		b->key = key;
+		insert(code, b);
+		j = &code->jumps[jump_slot((uint64_t)(uintptr_t)host)];
+	}
+	*j = (struct jump_entry){ key, b->ops };
+	return b->ops;
+}
+
+/*
+ * Head of the block at @rip, made if need be; cpu->page_va is set for it. NULL: back to cpu_exec(), rip is
+ * right, an exception may be pending, or an instruction of an uncached page has been run.
+ */
+static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret_host)
+{
+	const struct tlb_entry *e = tlb_slot(cpu, rip);
+	const struct jump_entry *j;
+	const uint8_t *host;
+	gpa_t gpa;
+
+	if (likely((rip & ~(GMEM_PAGE_SIZE - 1)) == e->tag_x)) {
+		host = tlb_host(e, rip);
+	} else {
+		cpu->rip = rip;
+		host = mmu_fetch(cpu, rip, &gpa);
+		if (!host)
+			return NULL;
+	}
+	cpu->page_va = rip & ~(GMEM_PAGE_SIZE - 1);
+	*ret_host = (uint64_t)(uintptr_t)host;
+	j = &cpu->code->jumps[jump_slot((uint64_t)(uintptr_t)host)];
+	if (likely(j->key == block_key(cpu, host)))
+		return j->head;
+	return find_slow(cpu, rip, host);
+}
+
+const struct op *op_jump(struct cpu *cpu, uint64_t rip)
+{
+	uint64_t host;
+	const struct op *head = find(cpu, rip, &host);
+
+	if (unlikely(!head))
+		return NULL;
+	OP_ENTER(head);
+}
+
+/* Read-only to the handlers; this file fills the links in. */
+static struct op_exit *exit_of(const struct op *last)
+{
+	return (struct op_exit *)(uintptr_t)op_exit(last);
+}
+
+static __attribute__((noinline)) const struct op *follow_slow(struct cpu *cpu, const struct op *op,
+							      unsigned dir, uint64_t rip, bool same)
+{
+	uint32_t flushes = cpu->code->flushes;
+	uint64_t host;
+	const struct op *head = find(cpu, rip, &host);
+
+	if (!head)
+		return NULL;
+	if (cpu->code->flushes == flushes) {
+		if (same) {
+			exit_of(op)->link[dir] = head;
+		} else {
+			exit_of(op)->xlink[dir] = head;
+			exit_of(op)->xhost[dir] = host;
+		}
+	}
+	return head;
+}
+
+const struct op *op_follow(struct cpu *cpu, const struct op *op, unsigned dir)
+{
+	const struct op_exit *x = op_exit(op);
+	uint64_t rip = cpu->page_va + x->target[dir];
+	bool same = (uint64_t)x->target[dir] < GMEM_PAGE_SIZE;
+	const struct tlb_entry *e;
+	const struct op *head;
+
+	if (!same) {
+		if (unlikely(cpu->mode != CPU_LONG64))
+			rip = (uint32_t)rip;
+		e = tlb_slot(cpu, rip);
+		if (likely((rip & ~(GMEM_PAGE_SIZE - 1)) == e->tag_x &&
+			   rip + e->addend == x->xhost[dir])) {
+			cpu->page_va = rip & ~(GMEM_PAGE_SIZE - 1);
+			head = x->xlink[dir];
+			OP_ENTER(head);
+		}
+	}
+	head = follow_slow(cpu, op, dir, rip, same);
+	if (unlikely(!head))
+		return NULL;
+	OP_ENTER(head);
+}
+
+/* ---- leaving ---- */
+
+const struct op *op_stop(struct cpu *cpu, const struct op *head)
+{
+	cpu->rip = cpu->page_va + head->off;
+	return NULL;
+}
+
+/* The op has not happened: leave at its instruction. */
+static const struct op *leave_before(struct cpu *cpu, const struct op *op)
+{
+	cpu->rip = cpu->page_va + op->off;
+	cpu->budget += op->left + 1;
+	return NULL;
+}
+
+/* Where a killed block was, its successor is: remember that. */
+static const struct op *op_forward(struct cpu *cpu, const struct op *op)
+{
+	const struct op *head = (const struct op *)(uintptr_t)op->imm;
+
+	cpu->budget += op->left + 1;
+	if (head[1].fn == op_forward)
+		((struct op *)(uintptr_t)op)->imm = head[1].imm;
+	OP_ENTER(head);
+}
+
+const struct op *op_dead(struct cpu *cpu, const struct op *op)
+{
+	uint32_t flushes = cpu->code->flushes;
+	const struct op *head;
+	uint64_t host;
+
+	leave_before(cpu, op);
+	head = find(cpu, cpu->rip, &host);
+	if (!head)
+		return NULL;
+	if (cpu->code->flushes == flushes && head != op - 1) {
+		((struct op *)(uintptr_t)op)->imm = (int64_t)(uintptr_t)head;
+		((struct op *)(uintptr_t)op)->fn = op_forward;
+	}
+	OP_ENTER(head);
+}
+
+const struct op *op_fallthrough(struct cpu *cpu, const struct op *op)
+{
+	OP_BRANCH(op, 0);
+}
+
+/* First op of a block whose only instruction goes on in another page: is it the same one still? */
+const struct op *op_check_cross(struct cpu *cpu, const struct op *op)
+{
+	const struct block *b = op->block;
+	uint64_t va = cpu->page_va + GMEM_PAGE_SIZE;
+	const uint8_t *host;
+	gpa_t gpa;
+
+	host = mmu_fetch(cpu, cpu->mode == CPU_LONG64 ? va : (uint32_t)va, &gpa);
+	if (!host)
+		return leave_before(cpu, op);
+	if (host != b->host2) {
+		block_kill(cpu->code, (struct block *)(uintptr_t)b);
+		return leave_before(cpu, op);
+	}
+	OP_GO(op + 1);
+}
+
+static inline const struct op *run_insn(struct cpu *cpu, const struct op *op, const struct insn *in)
+{
+	if (cpu->cc.op != CC_EXPLICIT)
+		flags_sync(cpu);
+	cpu->rip = cpu->page_va + op->off;
+	cpu->next_rip = cpu->rip + in->len;
+	switch (in->exec(cpu, in)) {
+	case INSN_DONE:
+		if (likely(!cpu->smc_hit && !cpu->db_pending &&
+			   !atomic_load_explicit(&cpu->stop_at, memory_order_relaxed)))
+			OP_GO(op + 1);
+		cpu->rip = cpu->next_rip;
+		break;
+	case INSN_STOP:
+		cpu->rip = cpu->next_rip;
+		break;
+	case INSN_FAULT:
+		cpu->budget++;
+		break;
+	case INSN_BRANCH:
+	case INSN_REPEAT:
+		break;
+	}
+	cpu->smc_hit = false;
+	cpu->budget += op->left;
+	return NULL;
+}
+
+const struct op *op_general(struct cpu *cpu, const struct op *op)
+{
+	return run_insn(cpu, op, op->insn);
+}
+
+/* The decoded instruction of an op that has a handler: decoded again, and kept for a while. */
+static const struct insn *slow_insn(struct cpu *cpu, const struct op *op)
+{
+	struct slow_entry *s = &cpu->code->slow[((uintptr_t)op / sizeof(*op)) &
+						((1U << SLOW_CACHE_BITS) - 1)];
+
+	if (s->op == op)
+		return &s->in;
+	s->op = NULL;
+	if (!block_decode_one(cpu, cpu->page_va + op->off, &s->in))
+		return NULL;
+	if (s->in.len != op->len) /* changed under us; the block is about to be killed */
+		return NULL;
+	s->op = op;
+	return &s->in;
+}
+
+const struct op *op_slow(struct cpu *cpu, const struct op *op)
+{
+	const struct insn *in;
+
+	cpu->rip = cpu->page_va + op->off;
+	in = slow_insn(cpu, op);
+	if (unlikely(!in))
+		return leave_before(cpu, op);
+	return run_insn(cpu, op, in);
+}
+
+/* ---- invalidation ---- */
+
+void block_kill(struct block_cpu *code, struct block *b)
+{
+	struct block **p = &code->hash[hash_slot(b->key)];
+	struct jump_entry *j = &code->jumps[jump_slot(b->key & 0x00ffffffffffffffULL)];
+
+	if (b->dead)
+		return;
+	while (*p && *p != b)
+		p = &(*p)->hash_next;
+	if (*p)
+		*p = b->hash_next;
+	if (j->head == b->ops)
+		*j = (struct jump_entry){ 0, NULL };
+	b->dead = true;
+	b->ops[1].fn = op_dead;
+}
+
+static bool overlaps(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+/* One queued range: it lies in one page. */
+static void invalidate(struct block_cpu *code, gpa_t gpa, uint64_t len)
+{
+	unsigned slot = page_slot(gpa);
+	struct block **p = &code->pages[slot];
+
+	while (*p) {
+		struct block *b = *p;
+		struct block **next = &b->page_next[page_slot(b->gpa) != slot];
+
+		if (!b->dead && (overlaps(gpa, len, b->gpa, b->n_bytes) ||
+				 (b->n_bytes2 && overlaps(gpa, len, b->gpa2, b->n_bytes2))))
+			block_kill(code, b);
+		if (b->dead)
+			*p = *next;
+		else
+			p = next;
+	}
+}
+
+static __attribute__((noinline)) void take_queue(struct block_cpu *code)
+{
+	struct inval q[INVAL_QUEUE];
+	unsigned n;
+
+	pthread_mutex_lock(&code->lock);
+	n = code->n_queue;
+	memcpy(q, code->queue, sizeof(q));
+	code->n_queue = 0;
+	atomic_store(&code->pending, false);
+	pthread_mutex_unlock(&code->lock);
+	if (n > INVAL_QUEUE) {
+		forget_all(code);
+		return;
+	}
+	memset(code->slow, 0, sizeof(code->slow));
+	for (unsigned i = 0; i < n; i++)
+		invalidate(code, q[i].gpa, q[i].len);
+}
+
+/* ---- one instruction at a time ---- */
+
+/* Instruction breakpoints of DR7 at the instruction about to run. */
+static bool breakpoint_hit(struct cpu *cpu)
+{
+	uint64_t lin = cpu->rip + (cpu->mode == CPU_LONG64 ? 0 : cpu->seg[HV_CS].base);
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < 4; i++)
+		if ((cpu->dr7 >> (2 * i) & 3) && (cpu->dr7 >> (16 + 4 * i) & 15) == 0 &&
+		    cpu->dr[i] == lin)
+			bits |= 1U << i;
+	if (!bits)
+		return false;
+	cpu_raise(cpu, VEC_DB);
+	cpu->exc.dr6 = bits;
+	return true;
+}
+
+static bool insn_breakpoints(const struct cpu *cpu)
+{
+	if (likely(!(cpu->dr7 & 0xff)))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if ((cpu->dr7 >> (2 * i) & 3) && (cpu->dr7 >> (16 + 4 * i) & 3) == 0)
+			return true;
+	return false;
+}
+
+/* Linear address of the next instruction, within CS's limit. */
+static bool code_address(struct cpu *cpu, uint64_t *ret_va)
+{
+	*ret_va = cpu->rip;
+	if (cpu->mode == CPU_LONG64)
+		return true;
+	if (cpu->rip > cpu->seg[HV_CS].limit) {
+		cpu_raise_err(cpu, VEC_GP, 0);
+		return false;
+	}
+	*ret_va = (uint32_t)(cpu->seg[HV_CS].base + cpu->rip);
+	return true;
+}
+
+static void exec_one(struct cpu *cpu)
+{
+	struct insn in;
+	uint64_t va;
+
+	flags_sync(cpu);
+	if (!code_address(cpu, &va) || !block_decode_one(cpu, va, &in))
+		return;
+	cpu->next_rip = cpu->rip + in.len;
+	if (cpu->mode != CPU_LONG64)
+		cpu->next_rip &= cpu->seg[HV_CS].attr & HV_SEG_DB ? 0xffffffff : 0xffff;
+	cpu->budget--;
+	switch (in.exec(cpu, &in)) {
+	case INSN_DONE:
+	case INSN_STOP:
+		cpu->rip = cpu->next_rip;
+		break;
+	case INSN_FAULT:
+		cpu->budget++;
+		break;
+	case INSN_BRANCH:
+	case INSN_REPEAT:
+		break;
+	}
+	cpu->smc_hit = false;
+}
+
+/* With everything that can happen around one instruction: breakpoints, RF, shadow, trap flag. */
+static void exec_single(struct cpu *cpu)
+{
+	bool trap = cpu->rflags & FL_TF, resume = cpu->rflags & FL_RF;
+
+	flags_sync(cpu);
+	cpu->rflags &= ~FL_RF; /* a fault pushes it as set whatever it was */
+	if (!resume && insn_breakpoints(cpu) && breakpoint_hit(cpu))
+		return;
+	cpu->shadow = 0;
+	exec_one(cpu);
+	if (cpu->exc.pending)
+		return;
+	if (trap && cpu->shadow != 2)
+		cpu->db_pending |= 1U << 14;
+}
+
+static bool flat_data(const struct hv_segment *s)
+{
+	return s->base == 0 && s->limit == 0xffffffff &&
+	       (s->attr & (HV_SEG_UNUSABLE | HV_SEG_S | 0x0e)) == (HV_SEG_S | 2);
+}
+
+/* cpu->code_key for the present mode and segments. */
+static uint64_t code_key(const struct cpu *cpu)
+{
+	if (likely(cpu->mode == CPU_LONG64))
+		return CODE_KEY_LONG;
+	if (cpu->mode != CPU_PROT32 && cpu->mode != CPU_COMPAT32)
+		return CODE_KEY_NONE;
+	if (cpu->seg[HV_CS].base || cpu->seg[HV_CS].limit != 0xffffffff)
+		return CODE_KEY_NONE;
+	if (flat_data(&cpu->seg[HV_DS]) && flat_data(&cpu->seg[HV_ES]) &&
+	    flat_data(&cpu->seg[HV_SS]) && (cpu->seg[HV_SS].attr & HV_SEG_DB))
+		return CODE_KEY_FLAT;
+	return CODE_KEY_CS32;
+}
+
+static void run_blocks(struct cpu *cpu)
+{
+	const struct op *op = op_jump(cpu, cpu->rip);
+
+	while (op)
+		op = op->fn(cpu, op);
+}
+
+static void raise_trap(struct cpu *cpu)
+{
+	uint32_t bits = cpu->db_pending;
+
+	cpu->db_pending = 0;
+	if (cpu->exc.pending)
+		return;
+	cpu_raise(cpu, VEC_DB);
+	cpu->exc.dr6 = bits;
+}
+
+void cpu_exec(struct cpu *cpu)
+{
+	int64_t start = cpu->budget;
+	bool one = cpu->shadow;
+
+	for (;;) {
+		if (unlikely(atomic_load_explicit(&cpu->code->pending, memory_order_acquire)))
+			take_queue(cpu->code);
+		if (unlikely(cpu->db_pending))
+			raise_trap(cpu);
+		if (cpu->exc.pending || cpu->halted ||
+		    cpu->budget <= atomic_load_explicit(&cpu->stop_at, memory_order_acquire))
+			break;
+		cpu->code_key = code_key(cpu);
+		if (unlikely(cpu->step || cpu->shadow || (cpu->rflags & FL_TF) ||
+			     cpu->code_key == CODE_KEY_NONE || insn_breakpoints(cpu))) {
+			exec_single(cpu);
+			if (one)
+				break;
+			continue;
+		}
+		cpu->rflags &= ~FL_RF;
+		run_blocks(cpu);
+	}
+	if (unlikely(cpu->db_pending))
+		raise_trap(cpu);
+	flags_sync(cpu);
+	cpu->stats.n_insns += start - cpu->budget;
+}
+
+/* ---- set-up ---- */
+
+int block_cpu_new(struct cpu *cpu, struct err *err)
+{
+	struct block_cpu *code = calloc(1, sizeof(*code));
+
+	if (!code)
+		return err_set(err, -ENOMEM, "block tables");
+	code->arena = mmap(NULL, CODE_ARENA_BYTES, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (code->arena == MAP_FAILED) {
+		free(code);
+		return err_set(err, -ENOMEM, "memory for blocks");
+	}
+	pthread_mutex_init(&code->lock, NULL);
+	code->features = decode_features(cpu->vm->config.cpuid);
+	cpu->code = code;
+	return 0;
+}
+
+void block_cpu_free(struct cpu *cpu)
+{
+	struct block_cpu *code = cpu->code;
+
+	if (!code)
+		return;
+	munmap(code->arena, CODE_ARENA_BYTES);
+	pthread_mutex_destroy(&code->lock);
+	free(code);
+	cpu->code = NULL;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Blocks and where they are kept: shared by block.c, build.c and code_pages.c only. */
+#ifndef SOFT_BLOCK_PRIV_H
+#define SOFT_BLOCK_PRIV_H
+
+#include <pthread.h>
+
+#include "soft/block.h"
+#include "soft/decode.h"
+#include "soft/op.h"
+
+#define BLOCK_MAX_INSNS 64
+#define BLOCK_MAX_BYTES 256
+
+struct block {
+	struct block *hash_next;
+	struct block *page_next[2]; /* in the lists of the page(s) its bytes lie in */
+	uint64_t key;		    /* host address of the first byte, mode bits on top */
+	gpa_t gpa;
+	gpa_t gpa2;		    /* second page's part, ~0 if none */
+	const uint8_t *host2;	    /* where that page was */
+	uint16_t n_bytes, n_bytes2; /* in the first and in the second page */
+	bool dead;
+	struct op ops[]; /* head first */
+};
+
+/* cpu->code_key: modes whose code may be in blocks. Everything else runs one instruction at a time. */
+#define CODE_KEY_NONE  0
+#define CODE_KEY_LONG  (1ULL << 56)
+#define CODE_KEY_FLAT  (2ULL << 56) /* 32-bit code, all of CS, DS, ES, SS flat */
+#define CODE_KEY_CS32  (3ULL << 56) /* 32-bit code, CS flat: memory operands by the general way */
+
+#define JUMP_CACHE_BITS 12
+#define BLOCK_HASH_BITS 15
+#define PAGE_HASH_BITS	12
+#define SLOW_CACHE_BITS 8
+#define CODE_ARENA_BYTES (64ULL << 20)
+#define INVAL_QUEUE	32
+
+struct jump_entry {
+	uint64_t key;
+	const struct op *head;
+};
+
+struct slow_entry {
+	const struct op *op;
+	struct insn in;
+};
+
+struct inval {
+	gpa_t gpa;
+	uint64_t len;
+};
+
+struct block_cpu {
+	struct jump_entry jumps[1 << JUMP_CACHE_BITS];
+	struct block *hash[1 << BLOCK_HASH_BITS];
+	struct block *pages[1 << PAGE_HASH_BITS];
+	struct slow_entry slow[1 << SLOW_CACHE_BITS];
+	uint8_t *arena;
+	size_t arena_used;
+	uint32_t flushes; /* a change means that all block pointers are stale */
+	uint64_t features;
+
+	_Atomic bool pending;
+	pthread_mutex_t lock;		  /* guards the queue */
+	struct inval queue[INVAL_QUEUE]; /* guarded by lock */
+	unsigned n_queue;		  /* guarded by lock; more than fit: forget everything */
+};
+
+static inline uint64_t block_key(const struct cpu *cpu, const void *host)
+{
+	return (uint64_t)(uintptr_t)host ^ cpu->code_key;
+}
+
+static inline unsigned jump_slot(uint64_t host)
+{
+	return (host ^ host >> JUMP_CACHE_BITS) & ((1U << JUMP_CACHE_BITS) - 1);
+}
+
+static inline unsigned hash_slot(uint64_t key)
+{
+	return (key * 0x9e3779b97f4a7c15ULL) >> (64 - BLOCK_HASH_BITS);
+}
+
+static inline unsigned page_slot(gpa_t gpa)
+{
+	return (gpa >> GMEM_PAGE_SHIFT) * 0x9e3779b1U >> (32 - PAGE_HASH_BITS) &
+	       ((1U << PAGE_HASH_BITS) - 1);
+}
+
+/* ---- build.c ---- */
+
+/**
+ * block_build() - Decode from @host on
+ *
+ * Return: the block, entered in no table yet; NULL with cpu->exc set (second page of the only
+ * instruction), or NULL without when memory for code has run out: flush and try again.
+ */
+struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gpa_t gpa);
+
+/* Decode the instruction at rip (linear address @va), over a page border if need be. false: exc is set. */
+bool block_decode_one(struct cpu *cpu, uint64_t va, struct insn *ret);
+
+void *block_alloc(struct block_cpu *code, size_t bytes);
+
+/* ---- code_pages.c ---- */
+
+/* About to decode [gpa, gpa + len) in one page: make sure that writes to it are noticed. */
+void code_page_track(struct cpu *cpu, gpa_t gpa, unsigned len);
+/* The page changes too often to keep blocks of it; counts down. */
+bool code_page_is_hot(struct cpu *cpu, gpa_t gpa);
+
+/* ---- block.c ---- */
+
+void block_kill(struct block_cpu *code, struct block *b);
+
+#endif
