@@ -2,12 +2,13 @@
 /*
  * Running blocks: look-up, links, leaving, invalidation.
  *
- * Theory of operation. Blocks belong to one vCPU and are found by the host address of their first byte and
- * the mode, so that a change of address space costs nothing and code shared by processes is decoded once.
- * Successors on the same page are linked directly: control stays on the page, so its translation holds.
- * Another page's successor is linked with the host address it had, and checked against the TLB each time.
- * A block is killed by turning its first op into op_dead: whoever still has a link to it finds its way from
- * there. The memory is reclaimed when all of it is used up, all at once.
+ * Theory of operation. Blocks belong to one vCPU and are found by the host address of their first
+ * byte and the mode, so that a change of address space costs nothing and code shared by processes
+ * is decoded once. Successors on the same page are linked directly: control stays on the page, so
+ * its translation holds. Another page's successor is linked with the host address it had, and
+ * checked against the TLB each time. A block is killed by turning its first op into op_dead:
+ * whoever still has a link to it finds its way from there. The memory is reclaimed when all of it
+ * is used up, all at once.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +91,8 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 }
 
 /*
- * Head of the block at @rip, made if need be; cpu->page_va is set for it. NULL: back to cpu_exec(), rip is
- * right, an exception may be pending, or an instruction of an uncached page has been run.
+ * Head of the block at @rip, made if need be; cpu->page_va is set for it. NULL: back to cpu_exec(),
+ * rip is right, an exception may be pending, or an instruction of an uncached page has been run.
  */
 static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret_host)
 {
@@ -257,15 +258,10 @@ static inline const struct op *run_insn(struct cpu *cpu, const struct op *op, co
 			OP_GO(op + 1);
 		cpu->rip = cpu->next_rip;
 		break;
-	case INSN_STOP:
-		cpu->rip = cpu->next_rip;
-		break;
-	case INSN_FAULT:
-		cpu->budget++;
-		break;
+	case INSN_STOP: cpu->rip = cpu->next_rip; break;
+	case INSN_FAULT: cpu->budget++; break;
 	case INSN_BRANCH:
-	case INSN_REPEAT:
-		break;
+	case INSN_REPEAT: break;
 	}
 	cpu->smc_hit = false;
 	cpu->budget += op->left;
@@ -280,8 +276,8 @@ const struct op *op_general(struct cpu *cpu, const struct op *op)
 /* The decoded instruction of an op that has a handler: decoded again, and kept for a while. */
 static const struct insn *slow_insn(struct cpu *cpu, const struct op *op)
 {
-	struct slow_entry *s = &cpu->code->slow[((uintptr_t)op / sizeof(*op)) &
-						((1U << SLOW_CACHE_BITS) - 1)];
+	struct slow_entry *s =
+		&cpu->code->slow[((uintptr_t)op / sizeof(*op)) & ((1U << SLOW_CACHE_BITS) - 1)];
 
 	if (s->op == op)
 		return &s->in;
@@ -426,15 +422,10 @@ static void exec_one(struct cpu *cpu)
 	cpu->budget--;
 	switch (in.exec(cpu, &in)) {
 	case INSN_DONE:
-	case INSN_STOP:
-		cpu->rip = cpu->next_rip;
-		break;
-	case INSN_FAULT:
-		cpu->budget++;
-		break;
+	case INSN_STOP: cpu->rip = cpu->next_rip; break;
+	case INSN_FAULT: cpu->budget++; break;
 	case INSN_BRANCH:
-	case INSN_REPEAT:
-		break;
+	case INSN_REPEAT: break;
 	}
 	cpu->smc_hit = false;
 }

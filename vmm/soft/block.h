@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Decoded code: set-up and tear-down, for soft.c; cpu_exec() and block_code_written() are in cpu.h. */
+/* Decoded code: set-up and tear-down, for soft.c; cpu_exec() and block_code_written() are in cpu.h.
+ */
 #ifndef SOFT_BLOCK_H
 #define SOFT_BLOCK_H
 

@@ -24,18 +24,19 @@ struct block {
 	struct op ops[]; /* head first */
 };
 
-/* cpu->code_key: modes whose code may be in blocks. Everything else runs one instruction at a time. */
-#define CODE_KEY_NONE  0
-#define CODE_KEY_LONG  (1ULL << 56)
-#define CODE_KEY_FLAT  (2ULL << 56) /* 32-bit code, all of CS, DS, ES, SS flat */
-#define CODE_KEY_CS32  (3ULL << 56) /* 32-bit code, CS flat: memory operands by the general way */
+/* cpu->code_key: modes whose code may be in blocks. Everything else runs one instruction at a time.
+ */
+#define CODE_KEY_NONE	 0
+#define CODE_KEY_LONG	 (1ULL << 56)
+#define CODE_KEY_FLAT	 (2ULL << 56) /* 32-bit code, all of CS, DS, ES, SS flat */
+#define CODE_KEY_CS32	 (3ULL << 56) /* 32-bit code, CS flat: memory operands by the general way */
 
-#define JUMP_CACHE_BITS 12
-#define BLOCK_HASH_BITS 15
-#define PAGE_HASH_BITS	12
-#define SLOW_CACHE_BITS 8
+#define JUMP_CACHE_BITS	 12
+#define BLOCK_HASH_BITS	 15
+#define PAGE_HASH_BITS	 12
+#define SLOW_CACHE_BITS	 8
 #define CODE_ARENA_BYTES (64ULL << 20)
-#define INVAL_QUEUE	32
+#define INVAL_QUEUE	 32
 
 struct jump_entry {
 	uint64_t key;
@@ -63,9 +64,9 @@ struct block_cpu {
 	uint64_t features;
 
 	_Atomic bool pending;
-	pthread_mutex_t lock;		  /* guards the queue */
+	pthread_mutex_t lock;		 /* guards the queue */
 	struct inval queue[INVAL_QUEUE]; /* guarded by lock */
-	unsigned n_queue;		  /* guarded by lock; more than fit: forget everything */
+	unsigned n_queue;		 /* guarded by lock; more than fit: forget everything */
 };
 
 static inline uint64_t block_key(const struct cpu *cpu, const void *host)
@@ -99,7 +100,8 @@ static inline unsigned page_slot(gpa_t gpa)
  */
 struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gpa_t gpa);
 
-/* Decode the instruction at rip (linear address @va), over a page border if need be. false: exc is set. */
+/* Decode the instruction at rip (linear address @va), over a page border if need be. false: exc is
+ * set. */
 bool block_decode_one(struct cpu *cpu, uint64_t va, struct insn *ret);
 
 void *block_alloc(struct block_cpu *code, size_t bytes);

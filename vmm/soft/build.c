@@ -112,7 +112,8 @@ static bool ends_block(const struct insn *in)
 	       in->exec == exec_sysenter || in->exec == exec_sysexit || in->exec == exec_mov_cr;
 }
 
-/* Decode up to the block's end. Stops short of an instruction that leaves the page unless it is the first. */
+/* Decode up to the block's end. Stops short of an instruction that leaves the page unless it is the
+ * first. */
 static enum decode_result decode_run(struct build *b)
 {
 	unsigned pos = b->off, end = b->off + BLOCK_MAX_BYTES;
@@ -121,8 +122,8 @@ static enum decode_result decode_run(struct build *b)
 		end = GMEM_PAGE_SIZE;
 	while (b->n < BLOCK_MAX_INSNS && pos < end) {
 		struct insn *in = &b->in[b->n];
-		enum decode_result res = decode_insn(&b->env, b->host + (pos - b->off),
-						     end - pos, in);
+		enum decode_result res =
+			decode_insn(&b->env, b->host + (pos - b->off), end - pos, in);
 
 		if (res != DECODE_OK) {
 			if (b->n)
@@ -159,7 +160,8 @@ static unsigned flag_use(const struct insn *in)
 	case OP_NEG:
 	case OP_IMUL: return FL_KILLS | FL_SETS;
 	case OP_INC:
-	case OP_DEC: return FL_SETS; /* keep CF: what was there is read only if the result is wanted */
+	case OP_DEC:
+		return FL_SETS; /* keep CF: what was there is read only if the result is wanted */
 	case OP_SHL:
 	case OP_SHR:
 	case OP_SAL:
@@ -189,7 +191,8 @@ static bool touches_memory(const struct insn *in)
 	       in->op == OP_POP || in->op == OP_LEAVE;
 }
 
-/* Backwards: flags are wanted at the end, wherever something reads them and wherever one can leave. */
+/* Backwards: flags are wanted at the end, wherever something reads them and wherever one can leave.
+ */
 static void mark_dead_flags(struct build *b, const bool *general)
 {
 	bool wanted = true;
@@ -255,9 +258,9 @@ static bool set_memory(const struct build *b, const struct insn *in, unsigned of
 	}
 	if (in->seg >= HV_FS)
 		op->seg = OP_SEG(in->seg);
-	*ret_ea = in->seg >= HV_FS || op->addr32      ? OP_EA_GEN
-		  : in->index == INSN_REG_NONE ? OP_EA_BD
-						       : OP_EA_BIS;
+	*ret_ea = in->seg >= HV_FS || op->addr32 ? OP_EA_GEN
+		  : in->index == INSN_REG_NONE	 ? OP_EA_BD
+						 : OP_EA_BIS;
 	return true;
 }
 
@@ -297,8 +300,8 @@ static op_fn pick_movx(const struct insn *in, struct op *op, unsigned ea)
 	}
 	op->r0 = in->reg;
 	op->r1 = reg_slot(in, in->rm, from);
-	return fast_movx(in->op == OP_MOVSX, log2_size(from), log2_size(in->op_size), insn_is_mem(in),
-			 ea);
+	return fast_movx(in->op == OP_MOVSX, log2_size(from), log2_size(in->op_size),
+			 insn_is_mem(in), ea);
 }
 
 static op_fn pick_shift(const struct insn *in, struct op *op, bool dead)
@@ -358,9 +361,7 @@ static op_fn pick_rest(const struct build *b, const struct insn *in, struct op *
 		op->seg = OP_SEG_NONE;
 		return in->op_size < 4 ? NULL : fast_lea(s, ea);
 	case OP_CMOV: return fast_cmov(s, mem, ea);
-	case OP_SETCC:
-		op->r0 = reg_slot(in, in->rm, 1);
-		return mem ? NULL : fast_setcc();
+	case OP_SETCC: op->r0 = reg_slot(in, in->rm, 1); return mem ? NULL : fast_setcc();
 	case OP_INC:
 	case OP_DEC:
 	case OP_NOT:
@@ -396,7 +397,8 @@ static op_fn pick_rest(const struct build *b, const struct insn *in, struct op *
 	}
 }
 
-static op_fn pick(const struct build *b, const struct insn *in, unsigned off, struct op *op, bool dead)
+static op_fn pick(const struct build *b, const struct insn *in, unsigned off, struct op *op,
+		  bool dead)
 {
 	unsigned ea = 0;
 
@@ -540,7 +542,8 @@ static struct block *build_cross(struct build *b, uint64_t rip, gpa_t gpa)
 	blk->host2 = host2;
 	blk->ops[0] = (struct op){ .off = b->off, .left = 1, .block = blk };
 	blk->ops[1] = (struct op){ .fn = op_check_cross, .off = b->off, .block = blk };
-	blk->ops[2] = (struct op){ .fn = op_general, .off = b->off, .len = copy->len, .insn = copy };
+	blk->ops[2] =
+		(struct op){ .fn = op_general, .off = b->off, .len = copy->len, .insn = copy };
 	blk->ops[3] = (struct op){ .fn = op_fallthrough, .off = b->off };
 	set_exit(&blk->ops[3], b->off + copy->len, NULL);
 	return blk;

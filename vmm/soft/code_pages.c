@@ -2,13 +2,14 @@
 /*
  * Which guest pages hold decoded code, and telling all vCPUs when it is written.
  *
- * Theory of operation. Each page has a bitmap of 64-byte granules that some vCPU may have decoded. A vCPU
- * that is about to decode marks the granules and GMEM_PAGE_CODE, and has all write translations of the
- * page taken away, before it reads the bytes; so any write after that comes to block_code_written(),
- * which clears the granules and queues the range for every vCPU. A vCPU takes its queue at its next
- * block boundary. Invariants:
+ * Theory of operation. Each page has a bitmap of 64-byte granules that some vCPU may have decoded.
+ * A vCPU that is about to decode marks the granules and GMEM_PAGE_CODE, and has all write
+ * translations of the page taken away, before it reads the bytes; so any write after that comes to
+ * block_code_written(), which clears the granules and queues the range for every vCPU. A vCPU takes
+ * its queue at its next block boundary. Invariants:
  *  1. Nobody waits for another vCPU while holding the lock.
- *  2. A block in any vCPU's cache has its granules set, or a range that covers it is in that vCPU's queue.
+ *  2. A block in any vCPU's cache has its granules set, or a range that covers it is in that vCPU's
+ * queue.
  */
 #include <stdlib.h>
 #include <sys/mman.h>

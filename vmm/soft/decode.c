@@ -71,12 +71,8 @@ static uint8_t decode_prefixes(struct dec *d)
 		case 0x66: in->prefixes |= INSN_PFX_66; break;
 		case 0x67: in->prefixes |= INSN_PFX_67; break;
 		case 0xf0: in->prefixes |= INSN_PFX_LOCK; break;
-		case 0xf2:
-			in->prefixes = (in->prefixes & ~INSN_PFX_F3) | INSN_PFX_F2;
-			break;
-		case 0xf3:
-			in->prefixes = (in->prefixes & ~INSN_PFX_F2) | INSN_PFX_F3;
-			break;
+		case 0xf2: in->prefixes = (in->prefixes & ~INSN_PFX_F3) | INSN_PFX_F2; break;
+		case 0xf3: in->prefixes = (in->prefixes & ~INSN_PFX_F2) | INSN_PFX_F3; break;
 		default:
 			if (d->long64 && (b & 0xf0) == 0x40) {
 				in->rex = b; /* counts only right before the opcode */
@@ -100,8 +96,9 @@ static void decode_mem16(struct dec *d)
 {
 	static const uint8_t bases[8] = { HV_RBX, HV_RBX, HV_RBP, HV_RBP,
 					  HV_RSI, HV_RDI, HV_RBP, HV_RBX };
-	static const uint8_t indices[8] = { HV_RSI, HV_RDI, HV_RSI, HV_RDI,
-					    INSN_REG_NONE, INSN_REG_NONE, INSN_REG_NONE, INSN_REG_NONE };
+	static const uint8_t indices[8] = { HV_RSI,	   HV_RDI,	  HV_RSI,
+					    HV_RDI,	   INSN_REG_NONE, INSN_REG_NONE,
+					    INSN_REG_NONE, INSN_REG_NONE };
 	struct insn *in = d->in;
 	unsigned rm = in->modrm & 7;
 
@@ -270,7 +267,7 @@ static const struct opdef *lookup_2byte(struct dec *d)
 		return lookup_0f(d, b);
 	if (in->map == INSN_MAP_0F38)
 		return decode_map_0f38[b].exec || decode_map_0f38[b].sub ? &decode_map_0f38[b]
-									  : &decode_sse_0f38[b];
+									 : &decode_sse_0f38[b];
 	return &decode_sse_0f3a[b];
 }
 
@@ -293,8 +290,11 @@ static const struct opdef *lookup(struct dec *d, uint8_t b)
 			return lookup_vex(d, b == 0xc4);
 	}
 	if (b == 0x63 && d->long64) {
-		static const struct opdef movsxd = { .exec = exec_movx, .flags = D_M | D_RD, .op = OP_MOVSX,
-						     .form = FORM_R_RM, .mem_size = 4 };
+		static const struct opdef movsxd = { .exec = exec_movx,
+						     .flags = D_M | D_RD,
+						     .op = OP_MOVSX,
+						     .form = FORM_R_RM,
+						     .mem_size = 4 };
 		return &movsxd;
 	}
 	if (b == 0x90 && !(in->rex & 1)) {
@@ -442,7 +442,8 @@ static bool legal(const struct dec *d, const struct opdef *def)
 	if (def->exec == exec_x87 && !x87_legal(in))
 		return false;
 	/* MOV to a segment register: CS never, six exist. */
-	if (def->exec == exec_mov_to_seg && ((in->modrm >> 3 & 7) == HV_CS || (in->modrm >> 3 & 7) > HV_GS))
+	if (def->exec == exec_mov_to_seg &&
+	    ((in->modrm >> 3 & 7) == HV_CS || (in->modrm >> 3 & 7) > HV_GS))
 		return false;
 	if (def->exec == exec_mov_from_seg && (in->modrm >> 3 & 7) > HV_GS)
 		return false;

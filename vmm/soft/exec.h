@@ -2,11 +2,12 @@
 /*
  * General implementations of instructions: what the decoder's tables point to.
  *
- * Each is an insn_exec_fn (insn.h has the contract). Where one function stands for several instructions it
- * tells them apart by map, opcode, modrm and prefixes. The decoder has already refused illegal encodings,
- * misplaced LOCK, instructions that the CPUID features or the mode (64-bit, protected) rule out and
- * memory or register forms that do not exist; privilege, CR0/CR4 gates (TS, EM, OSFXSR) and everything
- * else that can change between decoding and execution are the function's business.
+ * Each is an insn_exec_fn (insn.h has the contract). Where one function stands for several
+ * instructions it tells them apart by map, opcode, modrm and prefixes. The decoder has already
+ * refused illegal encodings, misplaced LOCK, instructions that the CPUID features or the mode
+ * (64-bit, protected) rule out and memory or register forms that do not exist; privilege, CR0/CR4
+ * gates (TS, EM, OSFXSR) and everything else that can change between decoding and execution are the
+ * function's business.
  */
 #ifndef SOFT_EXEC_H
 #define SOFT_EXEC_H

@@ -29,11 +29,8 @@ uint32_t cc_arith(const struct lazy_flags *cc)
 		fl |= (dst ^ src) & (dst ^ res) & sign ? FL_OF : 0;
 		break;
 	}
-	case CC_RES:
-		fl |= src & (FL_CF | FL_AF | FL_OF);
-		break;
-	default:
-		break;
+	case CC_RES: fl |= src & (FL_CF | FL_AF | FL_OF); break;
+	default: break;
 	}
 	fl |= res == 0 ? FL_ZF : 0;
 	fl |= res & sign ? FL_SF : 0;

@@ -2,8 +2,9 @@
 /*
  * Lazy flags: the last result is kept, and flags are computed from it when somebody asks.
  *
- * cc.op is a kind plus the operand size (0 to 3 for 1, 2, 4, 8 bytes). res and src are zero-extended.
- * The first operand is had back from them: res - src after an addition, res + src after a subtraction.
+ * cc.op is a kind plus the operand size (0 to 3 for 1, 2, 4, 8 bytes). res and src are
+ * zero-extended. The first operand is had back from them: res - src after an addition, res + src
+ * after a subtraction.
  */
 #ifndef SOFT_FLAGS_H
 #define SOFT_FLAGS_H
@@ -13,11 +14,11 @@
 enum cc_op {
 	CC_EXPLICIT = 0,
 	CC_ADD = 4,
-	CC_ADC = 8,   /* addition with a carry of one */
+	CC_ADC = 8, /* addition with a carry of one */
 	CC_SUB = 12,
-	CC_SBB = 16,  /* subtraction with a borrow of one */
+	CC_SBB = 16, /* subtraction with a borrow of one */
 	CC_LOGIC = 20,
-	CC_RES = 24,  /* SF ZF PF from res; src holds CF, AF and OF as in RFLAGS */
+	CC_RES = 24, /* SF ZF PF from res; src holds CF, AF and OF as in RFLAGS */
 };
 
 static inline uint64_t cc_mask(unsigned op)

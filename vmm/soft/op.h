@@ -2,17 +2,18 @@
 /*
  * Decoded operations and how they run: shared by block.c, build.c and interp/fast_*.c.
  *
- * Theory of operation. A block is a head, one op per instruction, and an end. A handler does its work and
- * goes on to the next op by a tail call (OP_NEXT), so that host branch prediction sees each handler's own
- * jump. Nothing is kept between ops but struct cpu. Blocks do not know their virtual address: an op
- * holds its offset in the page, cpu->page_va is the page's address. Invariants:
+ * Theory of operation. A block is a head, one op per instruction, and an end. A handler does its
+ * work and goes on to the next op by a tail call (OP_NEXT), so that host branch prediction sees
+ * each handler's own jump. Nothing is kept between ops but struct cpu. Blocks do not know their
+ * virtual address: an op holds its offset in the page, cpu->page_va is the page's address.
+ * Invariants:
  *  1. cpu->budget has been charged for the whole block on entry; whoever leaves early gives back
  *     op->left (and one more if the op itself has not happened).
  *  2. Handlers return NULL to leave to cpu_exec() with rip, flags and budget exact.
- *  3. A fused handler stands at the first instruction; the second keeps its plain op behind it, so that
- *     the slow path can run the first alone and go on.
- *  4. Flags that are left out (dead) are overwritten by a later op with nothing between that can fault or
- *     leave the block.
+ *  3. A fused handler stands at the first instruction; the second keeps its plain op behind it, so
+ * that the slow path can run the first alone and go on.
+ *  4. Flags that are left out (dead) are overwritten by a later op with nothing between that can
+ * fault or leave the block.
  */
 #ifndef SOFT_OP_H
 #define SOFT_OP_H
@@ -52,12 +53,13 @@ struct op {
 		struct block *block;	 /* heads */
 	};
 	int32_t disp;
-	uint16_t off;	 /* of the instruction in its page */
-	uint8_t r0, r1;	 /* register numbers; byte operands: offsets in struct cpu */
-	uint8_t base, index, scale, seg; /* memory operand; seg is a register number too (OP_SEG_NONE) */
-	uint8_t len;	 /* of the instruction */
-	uint8_t left;	 /* instructions behind it in the block; heads: all of them */
-	uint8_t addr32;	 /* memory operand: address is cut to 32 bits */
+	uint16_t off;	/* of the instruction in its page */
+	uint8_t r0, r1; /* register numbers; byte operands: offsets in struct cpu */
+	uint8_t base, index, scale,
+		seg;	/* memory operand; seg is a register number too (OP_SEG_NONE) */
+	uint8_t len;	/* of the instruction */
+	uint8_t left;	/* instructions behind it in the block; heads: all of them */
+	uint8_t addr32; /* memory operand: address is cut to 32 bits */
 	uint8_t cond;
 };
 
@@ -85,13 +87,13 @@ typedef uint32_t __attribute__((aligned(1), may_alias)) op_u32;
 typedef uint64_t __attribute__((aligned(1), may_alias)) op_u64;
 typedef uint8_t __attribute__((may_alias)) op_u8;
 
-#define OP_R64(r) (((op_u64 *)(void *)cpu)[r])
-#define OP_R32(r) (*(op_u32 *)(void *)&OP_R64(r))
-#define OP_R16(r) (*(op_u16 *)(void *)&OP_R64(r))
-#define OP_R8(o)  (((op_u8 *)(void *)cpu)[o])
+#define OP_R64(r)   (((op_u64 *)(void *)cpu)[r])
+#define OP_R32(r)   (*(op_u32 *)(void *)&OP_R64(r))
+#define OP_R16(r)   (*(op_u16 *)(void *)&OP_R64(r))
+#define OP_R8(o)    (((op_u8 *)(void *)cpu)[o])
 
 #define OP_SEG_NONE 16
-#define OP_SEG(s) ((uint8_t)(offsetof(struct cpu, seg_base) / 8 + (s)))
+#define OP_SEG(s)   ((uint8_t)(offsetof(struct cpu, seg_base) / 8 + (s)))
 
 /* ---- leaving (block.c) ---- */
 
@@ -111,34 +113,46 @@ const struct op *op_dead(struct cpu *cpu, const struct op *op);
 const struct op *op_check_cross(struct cpu *cpu, const struct op *op);
 
 /* Enter the block with this head. */
-#define OP_ENTER(head)                                                                             \
-	do {                                                                                       \
-		const struct op *head_ = (head);                                                   \
-		int64_t budget_ = cpu->budget;                                                     \
-                                                                                                   \
-		if (unlikely(budget_ <=                                                            \
-			     atomic_load_explicit(&cpu->stop_at, memory_order_relaxed)))           \
-			return op_stop(cpu, head_);                                                   \
-		cpu->budget = budget_ - head_->left;                                               \
-		head_++;                                                                           \
-		OP_GO(head_);                                                                      \
+#define OP_ENTER(head)                                                                   \
+	do {                                                                             \
+		const struct op *head_ = (head);                                         \
+		int64_t budget_ = cpu->budget;                                           \
+                                                                                         \
+		if (unlikely(budget_ <=                                                  \
+			     atomic_load_explicit(&cpu->stop_at, memory_order_relaxed))) \
+			return op_stop(cpu, head_);                                      \
+		cpu->budget = budget_ - head_->left;                                     \
+		head_++;                                                                 \
+		OP_GO(head_);                                                            \
 	} while (0)
 
 /* Direct branch whose plain op is @last: dir 1 taken. */
-#define OP_BRANCH(last, dir)                                                                       \
-	do {                                                                                       \
-		const struct op *next_ = op_exit(last)->link[dir];                                 \
-                                                                                                   \
-		if (unlikely(!next_))                                                              \
-			return op_follow(cpu, (last), (dir));                                      \
-		OP_ENTER(next_);                                                                   \
+#define OP_BRANCH(last, dir)                                       \
+	do {                                                       \
+		const struct op *next_ = op_exit(last)->link[dir]; \
+                                                                   \
+		if (unlikely(!next_))                              \
+			return op_follow(cpu, (last), (dir));      \
+		OP_ENTER(next_);                                   \
 	} while (0)
 
 /* ---- building (build.c, interp/fast_*.c) ---- */
 
-enum op_ea { OP_EA_BD, OP_EA_BIS, OP_EA_GEN, OP_EA_MAX_ }; /* base+disp; with index; any segment, 32-bit */
+enum op_ea {
+	OP_EA_BD,
+	OP_EA_BIS,
+	OP_EA_GEN,
+	OP_EA_MAX_
+}; /* base+disp; with index; any segment, 32-bit */
 /* Kinds of operands: the memory kinds are followed by one for each op_ea. */
-enum op_operands { OP_RR, OP_RI, OP_RM, OP_MR = OP_RM + 3, OP_MI = OP_MR + 3, OP_OPERANDS_MAX_ = OP_MI + 3 };
+enum op_operands {
+	OP_RR,
+	OP_RI,
+	OP_RM,
+	OP_MR = OP_RM + 3,
+	OP_MI = OP_MR + 3,
+	OP_OPERANDS_MAX_ = OP_MI + 3
+};
 
 /* Look-ups of specialised handlers; NULL: none. Sizes are 0 to 3; @dead: flags are not wanted. */
 op_fn fast_alu(unsigned op, unsigned size, unsigned operands, bool dead);
@@ -153,8 +167,10 @@ op_fn fast_imul(unsigned size, unsigned operands);
 op_fn fast_bt(unsigned op, unsigned size, bool imm);
 op_fn fast_cmov(unsigned size, bool mem, unsigned ea);
 op_fn fast_setcc(void);
-op_fn fast_push_pop(unsigned op, unsigned form); /* 64-bit mode, 8 bytes: registers and immediates */
+op_fn fast_push_pop(unsigned op,
+		    unsigned form); /* 64-bit mode, 8 bytes: registers and immediates */
 op_fn fast_jcc(unsigned cond);
-op_fn fast_branch(unsigned op, unsigned form, bool mem, unsigned ea); /* 64-bit mode; JMP REL: any */
+op_fn fast_branch(unsigned op, unsigned form, bool mem,
+		  unsigned ea); /* 64-bit mode; JMP REL: any */
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Pieces of the specialised handlers. Everything is always_inline and called with constants, so that each
- * handler comes out as straight code for its size and operand form. A handler has no locals whose address
- * escapes: else its calls would not be tail calls.
+ * Pieces of the specialised handlers. Everything is always_inline and called with constants, so
+ * that each handler comes out as straight code for its size and operand form. A handler has no
+ * locals whose address escapes: else its calls would not be tail calls.
  */
 #ifndef SOFT_INTERP_FAST_H
 #define SOFT_INTERP_FAST_H
@@ -12,10 +12,10 @@
 #include "soft/mmu.h"
 #include "soft/op.h"
 
-#define FAST static inline __attribute__((always_inline))
+#define FAST	      static inline __attribute__((always_inline))
 #define HANDLER(name) static const struct op *name(struct cpu *cpu, const struct op *op)
 
-#define NEXT OP_GO(op + 1)
+#define NEXT	      OP_GO(op + 1)
 
 FAST uint64_t reg_get(struct cpu *cpu, unsigned s, unsigned r)
 {
@@ -87,14 +87,14 @@ FAST uint64_t ea_of(struct cpu *cpu, const struct op *op, unsigned ea)
 }
 
 /* READ_PTR(p, va, s), WRITE_PTR(p, va, s): host pointer, or off to the slow path. */
-#define MEM_PTR(p, va, s, tag)                                                                     \
-	void *p;                                                                                   \
-	do {                                                                                       \
-		const struct tlb_entry *e_ = tlb_slot(cpu, (va));                                  \
-                                                                                                   \
-		if (unlikely((va) - e_->tag > GMEM_PAGE_SIZE - (1U << (s))))                       \
-			return op_slow(cpu, op);                                                   \
-		p = tlb_host(e_, (va));                                                            \
+#define MEM_PTR(p, va, s, tag)                                             \
+	void *p;                                                           \
+	do {                                                               \
+		const struct tlb_entry *e_ = tlb_slot(cpu, (va));          \
+                                                                           \
+		if (unlikely((va)-e_->tag > GMEM_PAGE_SIZE - (1U << (s)))) \
+			return op_slow(cpu, op);                           \
+		p = tlb_host(e_, (va));                                    \
 	} while (0)
 #define READ_PTR(p, va, s)  MEM_PTR(p, va, s, tag_r)
 #define WRITE_PTR(p, va, s) MEM_PTR(p, va, s, tag_w)

@@ -2,7 +2,8 @@
 /* Specialised handlers: two-operand arithmetic, all operand forms. */
 #include "soft/interp/fast.h"
 
-FAST const struct op *alu_rr(struct cpu *cpu, const struct op *op, unsigned o, unsigned s, bool dead)
+FAST const struct op *alu_rr(struct cpu *cpu, const struct op *op, unsigned o, unsigned s,
+			     bool dead)
 {
 	uint64_t r = alu_do(cpu, o, s, reg_get(cpu, s, op->r0), reg_get(cpu, s, op->r1), dead);
 
@@ -11,7 +12,8 @@ FAST const struct op *alu_rr(struct cpu *cpu, const struct op *op, unsigned o, u
 	NEXT;
 }
 
-FAST const struct op *alu_ri(struct cpu *cpu, const struct op *op, unsigned o, unsigned s, bool dead)
+FAST const struct op *alu_ri(struct cpu *cpu, const struct op *op, unsigned o, unsigned s,
+			     bool dead)
 {
 	uint64_t r = alu_do(cpu, o, s, reg_get(cpu, s, op->r0), trunc_to(s, op->imm), dead);
 
@@ -20,8 +22,8 @@ FAST const struct op *alu_ri(struct cpu *cpu, const struct op *op, unsigned o, u
 	NEXT;
 }
 
-FAST const struct op *alu_rm(struct cpu *cpu, const struct op *op, unsigned o, unsigned s, unsigned ea,
-			     bool dead)
+FAST const struct op *alu_rm(struct cpu *cpu, const struct op *op, unsigned o, unsigned s,
+			     unsigned ea, bool dead)
 {
 	uint64_t va = ea_of(cpu, op, ea), r;
 	READ_PTR(p, va, s);
@@ -33,8 +35,8 @@ FAST const struct op *alu_rm(struct cpu *cpu, const struct op *op, unsigned o, u
 }
 
 /* Memory first operand; the other one is register or immediate. */
-FAST const struct op *alu_mx(struct cpu *cpu, const struct op *op, unsigned o, unsigned s, unsigned ea,
-			     bool imm, bool dead)
+FAST const struct op *alu_mx(struct cpu *cpu, const struct op *op, unsigned o, unsigned s,
+			     unsigned ea, bool imm, bool dead)
 {
 	uint64_t va = ea_of(cpu, op, ea), r, b;
 
@@ -52,17 +54,32 @@ FAST const struct op *alu_mx(struct cpu *cpu, const struct op *op, unsigned o, u
 
 #define NAME(o, s, form, ea, dead) alu_##o##_##s##_##form##_##ea##_##dead
 
-#define DEF_REG(o, s, dead)                                                                        \
-	HANDLER(NAME(o, s, rr, 0, dead)) { return alu_rr(cpu, op, OP_##o, s, dead); }              \
-	HANDLER(NAME(o, s, ri, 0, dead)) { return alu_ri(cpu, op, OP_##o, s, dead); }
-#define DEF_MEM(o, s, ea, dead)                                                                    \
-	HANDLER(NAME(o, s, rm, ea, dead)) { return alu_rm(cpu, op, OP_##o, s, ea, dead); }         \
-	HANDLER(NAME(o, s, mr, ea, dead)) { return alu_mx(cpu, op, OP_##o, s, ea, false, dead); }  \
-	HANDLER(NAME(o, s, mi, ea, dead)) { return alu_mx(cpu, op, OP_##o, s, ea, true, dead); }
-#define DEF_DEAD(o, s, dead)                                                                       \
+#define DEF_REG(o, s, dead)                              \
+	HANDLER(NAME(o, s, rr, 0, dead))                 \
+	{                                                \
+		return alu_rr(cpu, op, OP_##o, s, dead); \
+	}                                                \
+	HANDLER(NAME(o, s, ri, 0, dead))                 \
+	{                                                \
+		return alu_ri(cpu, op, OP_##o, s, dead); \
+	}
+#define DEF_MEM(o, s, ea, dead)                                     \
+	HANDLER(NAME(o, s, rm, ea, dead))                           \
+	{                                                           \
+		return alu_rm(cpu, op, OP_##o, s, ea, dead);        \
+	}                                                           \
+	HANDLER(NAME(o, s, mr, ea, dead))                           \
+	{                                                           \
+		return alu_mx(cpu, op, OP_##o, s, ea, false, dead); \
+	}                                                           \
+	HANDLER(NAME(o, s, mi, ea, dead))                           \
+	{                                                           \
+		return alu_mx(cpu, op, OP_##o, s, ea, true, dead);  \
+	}
+#define DEF_DEAD(o, s, dead) \
 	DEF_REG(o, s, dead) DEF_MEM(o, s, 0, dead) DEF_MEM(o, s, 1, dead) DEF_MEM(o, s, 2, dead)
 #define DEF_SIZE(o, s) DEF_DEAD(o, s, 0) DEF_DEAD(o, s, 1)
-#define DEF_OP(o) DEF_SIZE(o, 0) DEF_SIZE(o, 1) DEF_SIZE(o, 2) DEF_SIZE(o, 3)
+#define DEF_OP(o)      DEF_SIZE(o, 0) DEF_SIZE(o, 1) DEF_SIZE(o, 2) DEF_SIZE(o, 3)
 
 /* clang-format off */
 DEF_OP(ADD) DEF_OP(OR) DEF_OP(ADC) DEF_OP(SBB) DEF_OP(AND) DEF_OP(SUB) DEF_OP(XOR) DEF_OP(CMP)

@@ -20,14 +20,35 @@ static uint64_t alu_value(unsigned op, unsigned size, uint64_t a, uint64_t b, un
 	unsigned cc;
 
 	switch (op) {
-	case OP_ADD: r = (a + b) & mask; cc = CC_ADD; break;
-	case OP_ADC: r = (a + b + cf) & mask; cc = cf ? CC_ADC : CC_ADD; break;
+	case OP_ADD:
+		r = (a + b) & mask;
+		cc = CC_ADD;
+		break;
+	case OP_ADC:
+		r = (a + b + cf) & mask;
+		cc = cf ? CC_ADC : CC_ADD;
+		break;
 	case OP_SUB:
-	case OP_CMP: r = (a - b) & mask; cc = CC_SUB; break;
-	case OP_SBB: r = (a - b - cf) & mask; cc = cf ? CC_SBB : CC_SUB; break;
-	case OP_OR: r = a | b; cc = CC_LOGIC; break;
-	case OP_XOR: r = a ^ b; cc = CC_LOGIC; break;
-	default: r = a & b; cc = CC_LOGIC; break;
+	case OP_CMP:
+		r = (a - b) & mask;
+		cc = CC_SUB;
+		break;
+	case OP_SBB:
+		r = (a - b - cf) & mask;
+		cc = cf ? CC_SBB : CC_SUB;
+		break;
+	case OP_OR:
+		r = a | b;
+		cc = CC_LOGIC;
+		break;
+	case OP_XOR:
+		r = a ^ b;
+		cc = CC_LOGIC;
+		break;
+	default:
+		r = a & b;
+		cc = CC_LOGIC;
+		break;
 	}
 	*fl = cc_arith_of(cc | log2_size(size), r, b);
 	return r;
@@ -182,16 +203,18 @@ enum insn_result exec_shd(struct cpu *cpu, const struct insn *in)
 	of = (r ^ m.old) >> (bits - 1) & 1;
 	if (rmw_commit(cpu, in, &m, r) == RMW_FAULT)
 		return INSN_FAULT;
-	set_arith(cpu, FL_ARITH, cc_arith_of(CC_RES | log2_size(size), r,
-					     (carry ? FL_CF : 0) | (of ? FL_OF : 0)));
+	set_arith(cpu, FL_ARITH,
+		  cc_arith_of(CC_RES | log2_size(size), r, (carry ? FL_CF : 0) | (of ? FL_OF : 0)));
 	return INSN_DONE;
 }
 
-/* Flags of all multiplications: CF and OF say that the upper half matters, the rest follows the low half. */
+/* Flags of all multiplications: CF and OF say that the upper half matters, the rest follows the low
+ * half. */
 static void mul_flags(struct cpu *cpu, unsigned size, uint64_t lo, bool over)
 {
 	set_arith(cpu, FL_ARITH,
-		  cc_arith_of(CC_RES | log2_size(size), lo & size_mask(size), over ? FL_CF | FL_OF : 0));
+		  cc_arith_of(CC_RES | log2_size(size), lo & size_mask(size),
+			      over ? FL_CF | FL_OF : 0));
 }
 
 enum insn_result exec_mul(struct cpu *cpu, const struct insn *in)
@@ -209,7 +232,8 @@ enum insn_result exec_mul(struct cpu *cpu, const struct insn *in)
 		p = (unsigned __int128)a * b;
 	lo = (uint64_t)p & size_mask(size);
 	hi = (uint64_t)(p >> bits) & size_mask(size);
-	over = is_signed ? hi != ((uint64_t)(sign_extend(lo, size) >> 63) & size_mask(size)) : hi != 0;
+	over = is_signed ? hi != ((uint64_t)(sign_extend(lo, size) >> 63) & size_mask(size))
+			 : hi != 0;
 	if (size == 1) {
 		cpu->gpr[HV_RAX] = (cpu->gpr[HV_RAX] & ~0xffffULL) | hi << 8 | lo;
 	} else {

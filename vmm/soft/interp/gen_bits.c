@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* General implementations: bit tests and scans, BMI, CRC32, BSWAP, decimal adjustment, flag instructions. */
+/* General implementations: bit tests and scans, BMI, CRC32, BSWAP, decimal adjustment, flag
+ * instructions. */
 #include "soft/exec.h"
 
 #include "soft/decode.h"
@@ -11,7 +12,8 @@ static unsigned log2_size(unsigned size)
 	return __builtin_ctz(size);
 }
 
-/* With a register index and a memory operand the bit string goes on beyond the operand, both ways. */
+/* With a register index and a memory operand the bit string goes on beyond the operand, both ways.
+ */
 static uint64_t bt_address(const struct cpu *cpu, const struct insn *in, int64_t index)
 {
 	unsigned bits = in->op_size * 8;
@@ -243,12 +245,8 @@ enum insn_result exec_flagop(struct cpu *cpu, const struct insn *in)
 	uint32_t *fl = &cpu->rflags;
 
 	switch (in->opcode) {
-	case 0x9e:
-		set_arith(cpu, FL_ARITH & ~FL_OF, cpu->gpr[HV_RAX] >> 8);
-		break;
-	case 0x9f:
-		((uint8_t *)&cpu->gpr[HV_RAX])[1] = (*fl & (FL_ARITH & ~FL_OF)) | FL_ONE;
-		break;
+	case 0x9e: set_arith(cpu, FL_ARITH & ~FL_OF, cpu->gpr[HV_RAX] >> 8); break;
+	case 0x9f: ((uint8_t *)&cpu->gpr[HV_RAX])[1] = (*fl & (FL_ARITH & ~FL_OF)) | FL_ONE; break;
 	case 0xd6: ((uint8_t *)&cpu->gpr[HV_RAX])[0] = *fl & FL_CF ? 0xff : 0; break;
 	case 0xf5: *fl ^= FL_CF; break;
 	case 0xf8: *fl &= ~FL_CF; break;
@@ -306,9 +304,7 @@ enum insn_result exec_bcd(struct cpu *cpu, const struct insn *in)
 		}
 		ax = (al / in->imm) << 8 | al % in->imm;
 		break;
-	default: /* AAD */
-		ax = (uint8_t)(al + ah * in->imm);
-		break;
+	default: /* AAD */ ax = (uint8_t)(al + ah * in->imm); break;
 	}
 	cpu->gpr[HV_RAX] = (cpu->gpr[HV_RAX] & ~0xffffULL) | ax;
 	set_arith(cpu, FL_ARITH, cc_arith_of(CC_RES, ax & 0xff, 0));

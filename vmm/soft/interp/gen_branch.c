@@ -47,8 +47,7 @@ enum insn_result exec_ret(struct cpu *cpu, const struct insn *in)
 {
 	uint64_t sp = cpu->gpr[HV_RSP], target;
 
-	if (!stack_read(cpu, sp, in->op_size, &target) ||
-	    !branch_check(cpu, &target, in->op_size))
+	if (!stack_read(cpu, sp, in->op_size, &target) || !branch_check(cpu, &target, in->op_size))
 		return INSN_FAULT;
 	stack_set(cpu, sp + in->op_size + in->imm);
 	cpu->rip = target;

@@ -36,7 +36,8 @@ enum insn_result exec_mov(struct cpu *cpu, const struct insn *in)
 	return rm_write(cpu, in, in->op_size, v) ? INSN_DONE : INSN_FAULT;
 }
 
-/* Size of MOVZX's and MOVSX's source: by opcode, 4 for MOVSXD (or the operand size, without REX.W). */
+/* Size of MOVZX's and MOVSX's source: by opcode, 4 for MOVSXD (or the operand size, without REX.W).
+ */
 static unsigned movx_source(const struct insn *in)
 {
 	if (in->map == INSN_MAP_1)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * String instructions. With REP they run in chunks of at most what lies in one page of plain memory at
- * host speed, element by element elsewhere; registers are committed after each chunk, and attention is
- * looked at between chunks.
+ * String instructions. With REP they run in chunks of at most what lies in one page of plain memory
+ * at host speed, element by element elsewhere; registers are committed after each chunk, and
+ * attention is looked at between chunks.
  */
 #include "soft/exec.h"
 
@@ -20,7 +20,7 @@ struct rep {
 	struct cpu *cpu;
 	const struct insn *in;
 	unsigned size;
-	int64_t step;   /* size, negative with DF */
+	int64_t step; /* size, negative with DF */
 	bool rep;
 	uint64_t count; /* left; 1 without REP */
 	uint64_t amask;
@@ -91,7 +91,8 @@ static bool fast_seg(const struct cpu *cpu, unsigned seg)
 }
 
 /* Host pointer and room at seg:ea going forward; NULL: element by element. */
-static uint8_t *span(struct rep *r, unsigned seg, uint64_t ea, enum mmu_access access, uint64_t *room)
+static uint8_t *span(struct rep *r, unsigned seg, uint64_t ea, enum mmu_access access,
+		     uint64_t *room)
 {
 	uint64_t va = seg >= HV_FS && r->cpu->mode == CPU_LONG64 ? ea + r->cpu->seg_base[seg] : ea;
 	unsigned len;

@@ -161,17 +161,18 @@ static void host_store(void *p, unsigned size, uint64_t v)
 	}
 }
 
-#define CAS(type, p, old, new)                                                                     \
-	({                                                                                         \
-		type old_ = (type)*(old);                                                          \
-		bool ok_ = __atomic_compare_exchange_n((type *)(p), &old_, (type)(new), false,     \
-						       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);        \
-		*(old) = old_;                                                                     \
-		ok_;                                                                               \
+#define CAS(type, p, old, new)                                                                 \
+	({                                                                                     \
+		type old_ = (type) * (old);                                                    \
+		bool ok_ = __atomic_compare_exchange_n((type *)(p), &old_, (type)(new), false, \
+						       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
+		*(old) = old_;                                                                 \
+		ok_;                                                                           \
 	})
 
 /* Host atomics work at any alignment on this architecture. */
-__attribute__((no_sanitize("alignment"))) static bool host_cas(void *p, unsigned size, uint64_t *old, uint64_t val)
+__attribute__((no_sanitize("alignment"))) static bool host_cas(void *p, unsigned size,
+							       uint64_t *old, uint64_t val)
 {
 	switch (size) {
 	case 1: return CAS(uint8_t, p, old, val);

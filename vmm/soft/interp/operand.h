@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Operands of the general (slow, any mode) instruction implementations: registers, addresses with all
- * segment rules, memory, read-modify-write with and without LOCK, stack.
+ * Operands of the general (slow, any mode) instruction implementations: registers, addresses with
+ * all segment rules, memory, read-modify-write with and without LOCK, stack.
  */
 #ifndef SOFT_INTERP_OPERAND_H
 #define SOFT_INTERP_OPERAND_H
@@ -33,7 +33,8 @@ static inline unsigned reg8_offset(unsigned r, bool rex)
 	return !rex && r >= 4 && r < 8 ? (r - 4) * 8 + 1 : r * 8;
 }
 
-static inline uint64_t reg_read(const struct cpu *cpu, const struct insn *in, unsigned r, unsigned size)
+static inline uint64_t reg_read(const struct cpu *cpu, const struct insn *in, unsigned r,
+				unsigned size)
 {
 	if (size == 1)
 		return ((const uint8_t *)cpu)[reg8_offset(r, in->rex != 0)];
@@ -57,15 +58,16 @@ static inline uint64_t insn_ea(const struct cpu *cpu, const struct insn *in)
 {
 	uint64_t base = in->base == INSN_REG_RIP ? cpu->next_rip : reg_raw(cpu, in->base);
 
-	return (base + (reg_raw(cpu, in->index) << in->scale) + in->disp) & size_mask(in->addr_size);
+	return (base + (reg_raw(cpu, in->index) << in->scale) + in->disp) &
+	       size_mask(in->addr_size);
 }
 
 /**
  * seg_linear() - Linear address of @size bytes at @ea in a segment, with limit and type checks
  * @write:	Will be written
  *
- * In 64-bit mode only FS and GS have a base and nothing is checked here (the MMU refuses non-canonical
- * addresses).
+ * In 64-bit mode only FS and GS have a base and nothing is checked here (the MMU refuses
+ * non-canonical addresses).
  *
  * Return: false with #GP or #SS recorded.
  */
@@ -82,7 +84,8 @@ bool mem_write_buf(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, co
 bool rm_read(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t *ret);
 bool rm_write(struct cpu *cpu, const struct insn *in, unsigned size, uint64_t val);
 
-/* Read-modify-write of rm: begin, compute new from old, commit; again while commit says RMW_RETRY. */
+/* Read-modify-write of rm: begin, compute new from old, commit; again while commit says RMW_RETRY.
+ */
 struct rmw {
 	void *host; /* NULL: register, or memory that has to be read and written apart */
 	uint64_t va;
@@ -100,7 +103,8 @@ enum rmw_result rmw_commit(struct cpu *cpu, const struct insn *in, struct rmw *m
 /* Leave without writing. */
 void rmw_abort(struct cpu *cpu, struct rmw *m);
 
-/* Stack pointer arithmetic follows SS.B; the pointer itself is the caller's to update, at the end. */
+/* Stack pointer arithmetic follows SS.B; the pointer itself is the caller's to update, at the end.
+ */
 unsigned stack_addr_size(const struct cpu *cpu);
 bool stack_write(struct cpu *cpu, uint64_t sp, unsigned size, uint64_t val);
 bool stack_read(struct cpu *cpu, uint64_t sp, unsigned size, uint64_t *ret);

@@ -38,7 +38,8 @@ static struct shift_result rotate_carry(unsigned op, unsigned bits, uint64_t val
 
 	if (c == 0 && bits < 32) { /* a full turn: nothing changes */
 		msb = val >> (bits - 1) & 1;
-		r.fl = (cf ? FL_CF : 0) | ((op == OP_RCL ? msb ^ cf : msb ^ (val >> (bits - 2) & 1)) ? FL_OF : 0);
+		r.fl = (cf ? FL_CF : 0) |
+		       ((op == OP_RCL ? msb ^ cf : msb ^ (val >> (bits - 2) & 1)) ? FL_OF : 0);
 		return r;
 	}
 	if (op == OP_RCR)
@@ -54,7 +55,8 @@ static struct shift_result rotate_carry(unsigned op, unsigned bits, uint64_t val
 	return r;
 }
 
-struct shift_result shift_value(unsigned op, unsigned size, uint64_t val, unsigned count, unsigned cf)
+struct shift_result shift_value(unsigned op, unsigned size, uint64_t val, unsigned count,
+				unsigned cf)
 {
 	unsigned bits = size * 8;
 	unsigned c = count & (size == 8 ? 63 : 31);
@@ -92,7 +94,6 @@ struct shift_result shift_value(unsigned op, unsigned size, uint64_t val, unsign
 		of = 0;
 		break;
 	}
-	r.fl = cc_arith_of(CC_RES | log2_size(size), r.res,
-			   (carry ? FL_CF : 0) | (of ? FL_OF : 0));
+	r.fl = cc_arith_of(CC_RES | log2_size(size), r.res, (carry ? FL_CF : 0) | (of ? FL_OF : 0));
 	return r;
 }
