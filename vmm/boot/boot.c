@@ -9,7 +9,7 @@
 
 #define HEAD_LEN 8192
 
-static int say_foreign(const char *name, const uint8_t *head, size_t len, struct err *err)
+int boot_say_foreign(const char *name, const uint8_t *head, size_t len, struct err *err)
 {
 	if (len >= 64 && memcmp(head + 56, "ARM\x64", 4) == 0)
 		return err_set(err, -EBADMSG, "'%s' is an arm64 kernel, this machine is x86-64",
@@ -65,5 +65,5 @@ int boot_load(const struct boot_request *req, struct boot_entry *ret, struct err
 		return load_elf(req, &img, head, len, ret, err);
 	if (boot_multiboot_probe(head, len, &mb))
 		return boot_multiboot_load(req, &img, &mb, ret, err);
-	return say_foreign(img.name, head, len, err);
+	return boot_say_foreign(img.name, head, len, err);
 }

@@ -152,6 +152,8 @@ int boot_multiboot_load(const struct boot_request *req, const struct boot_image 
 
 /* ---- boot.c, entry.c ---- */
 
+/* Name what a file that is no kernel for this machine seems to be. Return: -EBADMSG. */
+int boot_say_foreign(const char *name, const uint8_t *head, size_t len, struct err *err);
 int boot_load(const struct boot_request *req, struct boot_entry *ret, struct err *err);
 
 /**

@@ -12,9 +12,6 @@
 #include "machine/layout.h"
 #include "virtio/virtio.h"
 
-/* Guest TSC: one tick a nanosecond, on every host. */
-#define TSC_KHZ 1000000
-
 static const struct console_backend no_console = { .in_fd = -1, .out_fd = -1 };
 
 static struct irq_line irq_line(const struct machine *m, unsigned gsi)
@@ -255,7 +252,7 @@ int machine_new(const struct vm_config *config, const struct machine_env *env, s
 		return err_set(err, -ENOMEM, "no memory for the machine");
 	m->env = *env;
 	m->config = config;
-	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus, TSC_KHZ,
+	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus, VM_TSC_KHZ,
 			  &m->cpuid, err);
 	if (r == 0)
 		r = gmem_new(&m->mem, err);

@@ -239,6 +239,7 @@ static const struct state_desc console_state = {
 			F(rx, STATE_BYTES),
 			F(rx_head, STATE_U32),
 			F(rx_count, STATE_U32),
+			F(tx_done, STATE_U64),
 			CHAROUT_STATE_FIELDS(struct console, out),
 			{ .type = STATE_END },
 		},

@@ -22,6 +22,9 @@
 #include "vmm/backend.h"
 #include "vmm/hv.h"
 
+/* Guest TSC: one tick a nanosecond, on every host. */
+#define VM_TSC_KHZ 1000000
+
 /* An open file with the name to use in messages. fd -1: none. Borrowed while vm_new() runs. */
 struct vm_file {
 	int fd;
