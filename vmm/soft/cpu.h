@@ -156,6 +156,7 @@ struct cpu_exc {
 	bool pending;
 	bool has_error;
 	bool soft; /* INT n, INT3, INTO: return address is behind the instruction, gate DPL is checked */
+	bool trap; /* INT1: return address is behind the instruction too */
 	bool noncanonical; /* #GP of the MMU for a bad address: #SS if the access was through SS */
 	uint8_t vector;
 	uint32_t error;
@@ -226,6 +227,7 @@ struct cpu {
 	uint64_t asid_clock;	      /* for last_use */
 	uint32_t walk_gen;	      /* bumped to forget all walk caches */
 	uint8_t paging;		      /* enum mmu_paging */
+	uint8_t tlb_mode;	      /* enum tlb_mode that cpu->tlb belongs to */
 	uint8_t phys_bits;
 	uint64_t pdpte[4];	      /* PAE paging without long mode */
 	uint64_t apic_page;	      /* guest physical address of the xAPIC page, ~0 when it is off */
@@ -343,6 +345,7 @@ static inline void cpu_interrupts_opened(struct cpu *cpu)
 struct code_cache; /* block.c: blocks of all vCPUs, by physical page */
 struct ioapic;
 struct pic;
+struct soft_clock;
 
 struct soft_vm {
 	struct hv_vm_config config;
@@ -352,6 +355,9 @@ struct soft_vm {
 	unsigned n_cpus; /* that exist so far (atomic access not needed: set before guest code runs) */
 	struct ioapic *ioapic;
 	struct pic *pic;
+	atomic_flag purge_busy; /* one mmu_protect_code_page() at a time */
+	_Atomic(uint8_t *) purge_hva; /* the page it is about; valid for vCPUs in the guest */
+	struct soft_clock *clock;     /* soft/clock.h */
 };
 
 #endif

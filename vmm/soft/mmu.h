@@ -106,6 +106,10 @@ static inline void mmu_rmw_end(struct cpu *cpu, uint64_t va, unsigned size)
  */
 void *mmu_page_span(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned *ret_len);
 
+/* As the slow paths, with the rights of @mode instead of the present ones: stacks of other levels. */
+bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size,
+		  enum tlb_mode mode);
+
 static inline bool mmu_canonical(uint64_t va)
 {
 	return ((int64_t)(va << 16) >> 16) == (int64_t)va;

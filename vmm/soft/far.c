@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Far jumps, calls and returns, IRET.
+ *
+ * Task switches (TSS and task-gate targets, IRET with NT) are not supported and raise #GP; no 64-bit
+ * system can use them. IRET to virtual-8086 mode raises #GP too.
+ * Ref: Intel SDM 2 (JMP, CALL, RET, IRET), 3A 5.8; AMD APM 2 4.11.
+ */
+#include "soft/desc.h"
+
+#include "soft/exec.h"
+#include "soft/interp/operand.h"
+#include "soft/mmu.h"
+
+/* Where a far branch goes. */
+struct target {
+	uint16_t sel;
+	uint64_t off;
+	unsigned size; /* operand size */
+};
+
+static enum insn_result fault(struct cpu *cpu, enum cpu_vector vec, uint32_t error)
+{
+	cpu_raise_err(cpu, vec, error);
+	return INSN_FAULT;
+}
+
+/* The operand: immediate, or offset and selector in memory. */
+static bool target_read(struct cpu *cpu, const struct insn *in, struct target *t)
+{
+	uint64_t ea, sel;
+
+	t->size = in->op_size;
+	if (!insn_is_mem(in)) {
+		t->off = in->imm & size_mask(in->op_size);
+		t->sel = in->imm2;
+		return true;
+	}
+	ea = insn_ea(cpu, in);
+	if (!mem_read(cpu, in->seg, ea, in->op_size, &t->off) ||
+	    !mem_read(cpu, in->seg, (ea + in->op_size) & size_mask(in->addr_size), 2, &sel))
+		return false;
+	t->sel = (uint16_t)sel;
+	return true;
+}
+
+/* Offset against the new code segment: canonical or within the limit. */
+static bool offset_ok(struct cpu *cpu, const struct desc *cs, uint64_t off)
+{
+	bool ok = cpu_is_long(cpu) && (cs->attr & HV_SEG_L) ? mmu_canonical(off) :
+							       off <= cs->limit;
+
+	if (!ok)
+		cpu_raise_err(cpu, VEC_GP, 0);
+	return ok;
+}
+
+/* L and D both set is reserved in long mode. */
+static bool code_bits_ok(const struct cpu *cpu, const struct desc *d)
+{
+	return !cpu_is_long(cpu) || (d->attr & (HV_SEG_L | HV_SEG_DB)) != (HV_SEG_L | HV_SEG_DB);
+}
+
+static void set_code(struct cpu *cpu, uint16_t sel, const struct desc *d, unsigned cpl,
+		     uint64_t rip)
+{
+	seg_set(cpu, HV_CS, (uint16_t)((sel & ~3U) | cpl), d);
+	cpu_set_cpl(cpu, cpl);
+	cpu->rip = rip;
+	cpu_mode_update(cpu);
+}
+
+/* Checks of a direct jump or call to a code segment. */
+static bool direct_code_ok(struct cpu *cpu, uint16_t sel, struct desc *d)
+{
+	unsigned cpl = cpu->cpl;
+
+	if (!code_bits_ok(cpu, d))
+		return desc_fault(cpu, VEC_GP, sel, false);
+	if (desc_is_conforming(d) ? desc_dpl(d) > cpl :
+				    (sel & 3U) > cpl || desc_dpl(d) != cpl)
+		return desc_fault(cpu, VEC_GP, sel, false);
+	if (!(d->attr & HV_SEG_P))
+		return desc_fault(cpu, VEC_NP, sel, false);
+	return true;
+}
+
+/* ---- call gates ---- */
+
+struct gate {
+	uint16_t sel;
+	uint64_t off;
+	unsigned params, size; /* size of what a call pushes: 2, 4 or 8 */
+	struct desc cs;
+};
+
+static bool gate_type_ok(const struct cpu *cpu, unsigned type)
+{
+	return type == DESC_CALL32 || (type == DESC_CALL16 && !cpu_is_long(cpu));
+}
+
+/* @jump: may not change the level. */
+static bool gate_read(struct cpu *cpu, uint16_t sel, const struct desc *d, bool jump,
+		      struct gate *ret)
+{
+	unsigned type = d->attr & (HV_SEG_S | HV_SEG_TYPE);
+	bool wide = type == DESC_CALL32;
+	uint32_t high[2] = { 0 };
+	unsigned dpl;
+
+	if (!gate_type_ok(cpu, type) || desc_dpl(d) < cpu->cpl || desc_dpl(d) < (sel & 3U))
+		return desc_fault(cpu, VEC_GP, sel, false);
+	if (!(d->attr & HV_SEG_P))
+		return desc_fault(cpu, VEC_NP, sel, false);
+	if (cpu_is_long(cpu)) {
+		if (!mmu_sys_read(cpu, d->va + 8, high, 8))
+			return false;
+		if (high[1] & 0x1f00) /* type of the upper half must be 0 */
+			return desc_fault(cpu, VEC_GP, sel, false);
+	}
+	ret->sel = (uint16_t)(d->lo >> 16);
+	ret->off = (d->lo & 0xffff) | (wide ? d->hi & 0xffff0000 : 0) | (uint64_t)high[0] << 32;
+	ret->params = d->hi & 31;
+	ret->size = cpu_is_long(cpu) ? 8 : wide ? 4 : 2;
+	if (desc_is_null(ret->sel))
+		return desc_fault(cpu, VEC_GP, 0, false);
+	if (!desc_read(cpu, ret->sel, VEC_GP, false, &ret->cs))
+		return false;
+	dpl = desc_dpl(&ret->cs);
+	if (!desc_is_code(&ret->cs) || dpl > cpu->cpl ||
+	    (jump && !desc_is_conforming(&ret->cs) && dpl != cpu->cpl) ||
+	    (cpu_is_long(cpu) && (ret->cs.attr & (HV_SEG_L | HV_SEG_DB)) != HV_SEG_L))
+		return desc_fault(cpu, VEC_GP, ret->sel, false);
+	if (!(ret->cs.attr & HV_SEG_P))
+		return desc_fault(cpu, VEC_NP, ret->sel, false);
+	return offset_ok(cpu, &ret->cs, ret->off) && desc_mark_accessed(cpu, &ret->cs);
+}
+
+/* ---- JMP ---- */
+
+static enum insn_result jump_real(struct cpu *cpu, const struct target *t)
+{
+	if (t->off > 0xffff)
+		return fault(cpu, VEC_GP, 0);
+	seg_set_real(cpu, HV_CS, t->sel);
+	cpu->rip = t->off;
+	cpu_mode_update(cpu);
+	return INSN_BRANCH;
+}
+
+enum insn_result exec_far_jmp(struct cpu *cpu, const struct insn *in)
+{
+	struct target t;
+	struct gate g;
+	struct desc d;
+
+	if (!target_read(cpu, in, &t))
+		return INSN_FAULT;
+	if (!cpu_is_protected(cpu))
+		return jump_real(cpu, &t);
+	if (desc_is_null(t.sel))
+		return fault(cpu, VEC_GP, 0);
+	if (!desc_read(cpu, t.sel, VEC_GP, false, &d))
+		return INSN_FAULT;
+	if (!(d.attr & HV_SEG_S)) {
+		if (!gate_read(cpu, t.sel, &d, true, &g))
+			return INSN_FAULT;
+		set_code(cpu, g.sel, &g.cs, cpu->cpl, g.off);
+		return INSN_BRANCH;
+	}
+	if (!desc_is_code(&d))
+		return fault(cpu, VEC_GP, t.sel & ~3U);
+	if (!direct_code_ok(cpu, t.sel, &d) || !offset_ok(cpu, &d, t.off) ||
+	    !desc_mark_accessed(cpu, &d))
+		return INSN_FAULT;
+	set_code(cpu, t.sel, &d, cpu->cpl, t.off);
+	return INSN_BRANCH;
+}
+
+/* ---- CALL ---- */
+
+/* CS and the return address on the present stack, in one write. */
+static bool push_return(struct cpu *cpu, unsigned size)
+{
+	uint64_t cs = cpu->seg[HV_CS].selector;
+	uint64_t sp = (cpu->gpr[HV_RSP] - 2 * size) & size_mask(stack_addr_size(cpu));
+	uint8_t buf[16];
+
+	memcpy(buf, &cpu->next_rip, size);
+	memcpy(buf + size, &cs, size);
+	if (!mem_write_buf(cpu, HV_SS, sp, 2 * size, buf))
+		return false;
+	stack_set(cpu, sp);
+	return true;
+}
+
+/* Call through a gate to an inner level: new stack from the TSS, parameters copied. */
+static enum insn_result call_inner(struct cpu *cpu, const struct gate *g)
+{
+	unsigned cpl = desc_dpl(&g->cs), size = g->size, n = 4;
+	bool lng = cpu_is_long(cpu);
+	unsigned params = lng ? 0 : g->params;
+	uint8_t frame[35 * 8] = { 0 };
+	uint64_t vals[4] = { cpu->next_rip, cpu->seg[HV_CS].selector, cpu->gpr[HV_RSP],
+			     cpu->seg[HV_SS].selector };
+	struct desc ss = { 0 };
+	uint64_t sp, start;
+	uint16_t ss_sel;
+	uint8_t *p = frame;
+
+	if (!tss_stack(cpu, cpl, false, &ss_sel, &sp))
+		return INSN_FAULT;
+	if (!lng && !seg_check_inner_ss(cpu, ss_sel, cpl, false, &ss))
+		return INSN_FAULT;
+	for (unsigned i = 0; i < n; i++) {
+		if (i == 2) {
+			for (unsigned k = 0; k < params; k++, p += size) {
+				uint64_t v;
+
+				if (!stack_read(cpu, cpu->gpr[HV_RSP] + k * size, size, &v))
+					return INSN_FAULT;
+				memcpy(p, &v, size);
+			}
+		}
+		memcpy(p, &vals[i], size);
+		p += size;
+	}
+	n = (unsigned)(p - frame);
+	start = lng ? sp - n : (sp - n) & (ss.attr & HV_SEG_DB ? 0xffffffff : 0xffff);
+	if (lng ? !mmu_canonical(start) : start + n - 1 > ss.limit)
+		return fault(cpu, VEC_SS, lng ? 0 : ss_sel & ~3U);
+	/* In pieces of at most 64 bytes; a fault leaves garbage only below the inner stack. */
+	for (unsigned off = 0; off < n; off += 64)
+		if (!mmu_write_as(cpu, ss.base + start + off, frame + off, n - off < 64 ? n - off : 64,
+				  cpl == 3 ? TLB_USER : TLB_KERNEL))
+			return INSN_FAULT;
+	if (lng)
+		cpu->seg[HV_SS] = (struct hv_segment){
+			.selector = (uint16_t)cpl, .limit = 0xffffffff,
+			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
+		};
+	else
+		seg_set(cpu, HV_SS, ss_sel, &ss);
+	cpu->gpr[HV_RSP] = start;
+	set_code(cpu, g->sel, &g->cs, cpl, g->off);
+	return INSN_BRANCH;
+}
+
+static enum insn_result call_gate(struct cpu *cpu, uint16_t sel, const struct desc *d)
+{
+	struct gate g;
+
+	if (!gate_read(cpu, sel, d, false, &g))
+		return INSN_FAULT;
+	if (!desc_is_conforming(&g.cs) && desc_dpl(&g.cs) < cpu->cpl)
+		return call_inner(cpu, &g);
+	if (!push_return(cpu, g.size))
+		return INSN_FAULT;
+	set_code(cpu, g.sel, &g.cs, cpu->cpl, g.off);
+	return INSN_BRANCH;
+}
+
+enum insn_result exec_far_call(struct cpu *cpu, const struct insn *in)
+{
+	struct target t;
+	struct desc d;
+
+	if (!target_read(cpu, in, &t))
+		return INSN_FAULT;
+	if (!cpu_is_protected(cpu)) {
+		if (t.off > 0xffff)
+			return fault(cpu, VEC_GP, 0);
+		return push_return(cpu, t.size) ? jump_real(cpu, &t) : INSN_FAULT;
+	}
+	if (desc_is_null(t.sel))
+		return fault(cpu, VEC_GP, 0);
+	if (!desc_read(cpu, t.sel, VEC_GP, false, &d))
+		return INSN_FAULT;
+	if (!(d.attr & HV_SEG_S))
+		return call_gate(cpu, t.sel, &d);
+	if (!desc_is_code(&d))
+		return fault(cpu, VEC_GP, t.sel & ~3U);
+	if (!direct_code_ok(cpu, t.sel, &d) || !offset_ok(cpu, &d, t.off) ||
+	    !desc_mark_accessed(cpu, &d) || !push_return(cpu, t.size))
+		return INSN_FAULT;
+	set_code(cpu, t.sel, &d, cpu->cpl, t.off);
+	return INSN_BRANCH;
+}
+
+/* ---- returns ---- */
+
+/* Data segments that the outer level may not use become null. */
+static void drop_inner_segments(struct cpu *cpu, unsigned cpl)
+{
+	static const enum hv_seg segs[] = { HV_ES, HV_DS, HV_FS, HV_GS };
+
+	for (unsigned i = 0; i < 4; i++) {
+		const struct hv_segment *s = &cpu->seg[segs[i]];
+		unsigned dpl = (s->attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT;
+		bool conforming = (s->attr & (DESC_CODE | DESC_CONFORMING)) ==
+				  (DESC_CODE | DESC_CONFORMING);
+
+		if (!(s->attr & HV_SEG_UNUSABLE) && dpl < cpl && !conforming)
+			seg_set_null(cpu, segs[i], 0);
+	}
+}
+
+/* The code segment a return goes to. */
+static bool return_code(struct cpu *cpu, uint16_t sel, struct desc *d)
+{
+	unsigned rpl = sel & 3, dpl;
+
+	if (desc_is_null(sel))
+		return desc_fault(cpu, VEC_GP, 0, false);
+	if (!desc_read(cpu, sel, VEC_GP, false, d))
+		return false;
+	dpl = desc_dpl(d);
+	if (!desc_is_code(d) || rpl < cpu->cpl || !code_bits_ok(cpu, d) ||
+	    (desc_is_conforming(d) ? dpl > rpl : dpl != rpl))
+		return desc_fault(cpu, VEC_GP, sel, false);
+	if (!(d->attr & HV_SEG_P))
+		return desc_fault(cpu, VEC_NP, sel, false);
+	return true;
+}
+
+/* The stack segment a return goes to; *ret_null: a null selector that is legal here. */
+static bool return_stack(struct cpu *cpu, uint16_t sel, unsigned rpl, const struct desc *cs,
+			 struct desc *d, bool *ret_null)
+{
+	*ret_null = desc_is_null(sel);
+	if (*ret_null) {
+		if (cpu_is_long(cpu) && (cs->attr & HV_SEG_L) && rpl != 3 && (sel & 3U) == rpl)
+			return true;
+		return desc_fault(cpu, VEC_GP, 0, false);
+	}
+	if (!desc_read(cpu, sel, VEC_GP, false, d))
+		return false;
+	if ((sel & 3U) != rpl || !desc_is_writable(d) || desc_dpl(d) != rpl)
+		return desc_fault(cpu, VEC_GP, sel, false);
+	if (!(d->attr & HV_SEG_P))
+		return desc_fault(cpu, VEC_SS, sel, false);
+	return true;
+}
+
+static void set_stack(struct cpu *cpu, uint16_t sel, const struct desc *d, bool null, unsigned cpl,
+		      uint64_t sp, unsigned size)
+{
+	if (null)
+		cpu->seg[HV_SS] = (struct hv_segment){
+			.selector = sel, .limit = 0xffffffff,
+			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
+		};
+	else
+		seg_set(cpu, HV_SS, sel, d);
+	if (cpu->mode == CPU_LONG64 || size == 8)
+		cpu->gpr[HV_RSP] = sp;
+	else if (!null && (d->attr & HV_SEG_DB))
+		cpu->gpr[HV_RSP] = (uint32_t)sp;
+	else
+		cpu->gpr[HV_RSP] = (cpu->gpr[HV_RSP] & ~0xffffULL) | (sp & 0xffff);
+}
+
+/* What a far return or IRET takes from the stack. */
+struct ret_frame {
+	uint64_t rip, cs, flags, sp, ss;
+	bool has_stack;
+	uint64_t sp_after; /* when no stack is on the frame */
+};
+
+/* Common tail of RETF and IRET in protected mode. */
+static bool do_return(struct cpu *cpu, const struct ret_frame *f, unsigned size, unsigned drop,
+		      bool iret)
+{
+	uint16_t cs_sel = (uint16_t)f->cs, ss_sel = (uint16_t)f->ss;
+	unsigned rpl = cs_sel & 3, old_cpl = cpu->cpl;
+	struct desc cs, ss;
+	bool null = false;
+
+	if (!return_code(cpu, cs_sel, &cs) || !offset_ok(cpu, &cs, f->rip))
+		return false;
+	if (f->has_stack && !return_stack(cpu, ss_sel, rpl, &cs, &ss, &null))
+		return false;
+	if (!desc_mark_accessed(cpu, &cs) ||
+	    (f->has_stack && !null && !desc_mark_accessed(cpu, &ss)))
+		return false;
+	seg_set(cpu, HV_CS, cs_sel, &cs);
+	cpu_set_cpl(cpu, rpl);
+	cpu->rip = f->rip;
+	if (iret)
+		cpu_load_flags(cpu, f->flags, size, old_cpl, true);
+	if (f->has_stack) {
+		cpu_mode_update(cpu);
+		set_stack(cpu, ss_sel, &ss, null, rpl, f->sp + drop, size);
+	} else {
+		stack_set(cpu, f->sp_after);
+	}
+	if (rpl > old_cpl)
+		drop_inner_segments(cpu, rpl);
+	cpu_mode_update(cpu);
+	return true;
+}
+
+static bool frame_pop(struct cpu *cpu, uint64_t *sp, unsigned size, uint64_t *ret)
+{
+	if (!stack_read(cpu, *sp, size, ret))
+		return false;
+	*sp += size;
+	return true;
+}
+
+enum insn_result exec_far_ret(struct cpu *cpu, const struct insn *in)
+{
+	unsigned size = in->op_size, drop = in->opcode == 0xca ? (uint16_t)in->imm : 0;
+	uint64_t sp = cpu->gpr[HV_RSP];
+	struct ret_frame f = { 0 };
+
+	if (!frame_pop(cpu, &sp, size, &f.rip) || !frame_pop(cpu, &sp, size, &f.cs))
+		return INSN_FAULT;
+	if (!cpu_is_protected(cpu)) {
+		if (f.rip > 0xffff)
+			return fault(cpu, VEC_GP, 0);
+		stack_set(cpu, sp + drop);
+		return jump_real(cpu, &(struct target){ .sel = (uint16_t)f.cs, .off = f.rip });
+	}
+	f.sp_after = sp + drop;
+	if ((f.cs & 3) > cpu->cpl) {
+		sp += drop;
+		if (!frame_pop(cpu, &sp, size, &f.sp) || !frame_pop(cpu, &sp, size, &f.ss))
+			return INSN_FAULT;
+		f.has_stack = true;
+	}
+	return do_return(cpu, &f, size, drop, false) ? INSN_BRANCH : INSN_FAULT;
+}
+
+static enum insn_result iret_real(struct cpu *cpu, const struct ret_frame *f, unsigned size,
+				  uint64_t sp)
+{
+	if (f->rip > 0xffff)
+		return fault(cpu, VEC_GP, 0);
+	stack_set(cpu, sp);
+	seg_set_real(cpu, HV_CS, (uint16_t)f->cs);
+	cpu->rip = f->rip;
+	cpu->nmi_masked = false;
+	cpu_load_flags(cpu, f->flags, size, 0, true);
+	cpu_mode_update(cpu);
+	return INSN_BRANCH;
+}
+
+enum insn_result exec_iret(struct cpu *cpu, const struct insn *in)
+{
+	unsigned size = in->op_size;
+	uint64_t sp = cpu->gpr[HV_RSP];
+	struct ret_frame f = { 0 };
+
+	if (cpu_is_protected(cpu) && (cpu->rflags & FL_NT))
+		return fault(cpu, VEC_GP, 0); /* #GP in long mode; elsewhere a task switch, see above */
+	if (!frame_pop(cpu, &sp, size, &f.rip) || !frame_pop(cpu, &sp, size, &f.cs) ||
+	    !frame_pop(cpu, &sp, size, &f.flags))
+		return INSN_FAULT;
+	if (!cpu_is_protected(cpu))
+		return iret_real(cpu, &f, size, sp);
+	if (!cpu_is_long(cpu) && (f.flags & FL_VM) && cpu->cpl == 0 && size == 4)
+		return fault(cpu, VEC_GP, 0); /* virtual-8086 mode is not there */
+	f.sp_after = sp;
+	if (cpu->mode == CPU_LONG64 || (f.cs & 3) > cpu->cpl) {
+		if (!frame_pop(cpu, &sp, size, &f.sp) || !frame_pop(cpu, &sp, size, &f.ss))
+			return INSN_FAULT;
+		f.has_stack = true;
+	}
+	if (!do_return(cpu, &f, size, 0, true))
+		return INSN_FAULT;
+	if (cpu->nmi_masked) {
+		cpu->nmi_masked = false;
+		cpu_interrupts_opened(cpu);
+	}
+	return INSN_BRANCH;
+}
