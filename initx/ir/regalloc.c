@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linear scan. Ranges are taken in order of their start; a range that spans a call only gets a
+ * callee-saved register. When none is free, the cheapest of the candidates (weight per length) goes
+ * to the stack frame for all of its life.
+ */
+#include "ir/regalloc.h"
+
+#include <stdlib.h>
+
+#define N_PHYS 32
+
+struct scan {
+	struct arena *a;
+	struct ir_func *f;
+	const struct regset_info *regs;
+	struct live live;
+	struct allocation *out;
+	int8_t *hint_phys;	 /* register it should have, -1 none */
+	uint32_t *hint_virt;	 /* register it is copied from or to, IR_NONE none */
+	uint32_t active[N_PHYS]; /* virtual register in each physical one, IR_NONE free */
+};
+
+static bool spans_call(const struct scan *s, const struct live_range *r)
+{
+	uint32_t lo = 0, hi = s->live.n_calls;
+
+	while (lo < hi) { /* first call behind the start */
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (s->live.calls[mid] > r->start)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo < s->live.n_calls && s->live.calls[lo] < r->end;
+}
+
+static void hint_args(struct scan *s, const struct ir_ins *ins, const uint8_t *phys)
+{
+	for (unsigned i = 0; i < ins->n_args; i++)
+		if (ins->args[i].kind == IRV_REG && s->hint_phys[ins->args[i].reg] < 0)
+			s->hint_phys[ins->args[i].reg] = (int8_t)phys[i];
+}
+
+static void find_hints(struct scan *s)
+{
+	for (uint32_t r = 0; r < s->f->n_regs; r++) {
+		s->hint_phys[r] = r < s->f->n_params ? (int8_t)s->regs->args[r] : -1;
+		s->hint_virt[r] = IR_NONE;
+	}
+	for (uint32_t b = 0; b < s->f->blocks.n; b++) {
+		for (uint32_t i = 0; i < s->f->blocks.v[b].ins.n; i++) {
+			const struct ir_ins *ins = &s->f->blocks.v[b].ins.v[i];
+			enum ir_shape sh = ir_ops[ins->op].shape;
+
+			if (ins->op == IR_CALL || ins->op == IR_CALLR)
+				hint_args(s, ins, s->regs->args);
+			if (ins->op == IR_SYSCALL)
+				hint_args(s, ins, s->regs->sys_args);
+			if ((ir_ops[ins->op].flags & IRF_C) && ins->dst != IR_NONE &&
+			    s->hint_phys[ins->dst] < 0)
+				s->hint_phys[ins->dst] = (int8_t)s->regs->ret;
+			if ((sh == IRS_UN || sh == IRS_BIN) && ins->a.kind == IRV_REG) {
+				if (s->hint_virt[ins->dst] == IR_NONE)
+					s->hint_virt[ins->dst] = ins->a.reg;
+				if (ins->op == IR_COPY && s->hint_virt[ins->a.reg] == IR_NONE)
+					s->hint_virt[ins->a.reg] = ins->dst;
+			}
+		}
+	}
+}
+
+static void expire(struct scan *s, uint32_t pos)
+{
+	for (unsigned p = 0; p < N_PHYS; p++)
+		if (s->active[p] != IR_NONE && s->live.ranges[s->active[p]].end < pos)
+			s->active[p] = IR_NONE;
+}
+
+static uint32_t free_mask(const struct scan *s)
+{
+	uint32_t m = 0;
+
+	for (unsigned p = 0; p < N_PHYS; p++)
+		if (s->active[p] == IR_NONE)
+			m |= 1u << p;
+	return m;
+}
+
+static void spill(struct scan *s, uint32_t r)
+{
+	s->out->reg[r] = -1;
+	s->out->spill[r] = s->out->n_spills++;
+}
+
+static void give(struct scan *s, uint32_t r, unsigned p)
+{
+	s->out->reg[r] = (int16_t)p;
+	s->out->used |= 1u << p;
+	s->active[p] = r;
+}
+
+static float cost(const struct scan *s, uint32_t r)
+{
+	const struct live_range *l = &s->live.ranges[r];
+
+	return l->weight / (float)(l->end - l->start + 1);
+}
+
+static unsigned choose(const struct scan *s, uint32_t r, uint32_t free, uint32_t caller)
+{
+	int h = s->hint_phys[r];
+	uint32_t v = s->hint_virt[r];
+
+	if (h >= 0 && free >> h & 1)
+		return (unsigned)h;
+	if (v != IR_NONE && s->out->reg[v] >= 0 && free >> s->out->reg[v] & 1)
+		return (unsigned)s->out->reg[v];
+	if (free & caller)
+		return (unsigned)__builtin_ctz(free & caller);
+	if (free & s->out->used) /* its saving is paid for */
+		return (unsigned)__builtin_ctz(free & s->out->used);
+	return (unsigned)__builtin_ctz(free);
+}
+
+static void place(struct scan *s, uint32_t r)
+{
+	const struct live_range *l = &s->live.ranges[r];
+	bool spans = spans_call(s, l);
+	uint32_t allowed = s->regs->callee_saved | (spans ? 0 : s->regs->caller_saved);
+	uint32_t free, victim = IR_NONE;
+	float best = cost(s, r);
+
+	expire(s, l->start);
+	free = free_mask(s) & allowed;
+	if (free) {
+		give(s, r, choose(s, r, free, s->regs->caller_saved));
+		return;
+	}
+	for (unsigned p = 0; p < N_PHYS; p++) {
+		uint32_t v = s->active[p];
+
+		if (!(allowed >> p & 1) || v == IR_NONE || cost(s, v) >= best)
+			continue;
+		best = cost(s, v);
+		victim = v;
+	}
+	if (victim == IR_NONE) {
+		spill(s, r);
+		return;
+	}
+	give(s, r, (unsigned)s->out->reg[victim]);
+	spill(s, victim);
+}
+
+struct order {
+	uint32_t start, reg;
+};
+
+static int compare(const void *a, const void *b)
+{
+	const struct order *x = a, *y = b;
+
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return x->reg < y->reg ? -1 : 1;
+}
+
+void regalloc(struct arena *a, struct ir_func *f, const struct regset_info *regs,
+	      struct allocation *ret)
+{
+	struct scan s = { .a = a, .f = f, .regs = regs, .out = ret };
+	struct order *order = arena_alloc(a, f->n_regs * sizeof(*order));
+	uint32_t n = 0;
+
+	*ret = (struct allocation){ 0 };
+	ret->reg = arena_alloc(a, f->n_regs * sizeof(*ret->reg));
+	ret->spill = arena_alloc(a, f->n_regs * sizeof(*ret->spill));
+	s.hint_phys = arena_alloc(a, f->n_regs);
+	s.hint_virt = arena_alloc(a, f->n_regs * sizeof(*s.hint_virt));
+	live_compute(a, f, &s.live);
+	find_hints(&s);
+	for (unsigned p = 0; p < N_PHYS; p++)
+		s.active[p] = IR_NONE;
+	for (uint32_t r = 0; r < f->n_regs; r++) {
+		ret->reg[r] = -1;
+		if (s.live.ranges[r].start <= s.live.ranges[r].end)
+			order[n++] = (struct order){ s.live.ranges[r].start, r };
+	}
+	qsort(order, n, sizeof(*order), compare);
+	for (uint32_t i = 0; i < n; i++)
+		place(&s, order[i].reg);
+}

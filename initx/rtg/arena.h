@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory of one compilation: bump allocation, freed as a whole.
+ *
+ * Theory of operation. Everything the compiler makes lives in one arena, and nothing in the
+ * compiler owns anything else, so no frame between arena_alloc() and the setjmp() in rtg_compile()
+ * needs cleaning up. Running out of memory (or over the arena's limit) therefore leaves by longjmp
+ * to that one place, and no caller has to check.
+ */
+#ifndef INITX_RTG_ARENA_H
+#define INITX_RTG_ARENA_H
+
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct arena_chunk;
+
+struct arena {
+	struct arena_chunk *chunks;
+	uint8_t *cur;
+	uint8_t *end;
+	size_t total; /* bytes of all chunks */
+	size_t limit; /* of total */
+	jmp_buf fail; /* armed by the owner before the first arena_alloc() */
+};
+
+void arena_init(struct arena *a, size_t limit);
+void arena_done(struct arena *a);
+
+/* Zeroed, 16-byte aligned; never NULL (leaves by a->fail). */
+void *arena_alloc(struct arena *a, size_t n);
+
+/* Copy of @len bytes with a NUL behind. */
+char *arena_strndup(struct arena *a, const char *s, size_t len);
+
+/* snprintf into the arena. */
+char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The array @v of @n elements, moved to twice the room (at least 8). Sets *cap. */
+void *arena_grow(struct arena *a, void *v, uint32_t n, uint32_t *cap, size_t elem_size);
+
+#define VEC(type)                \
+	struct {                 \
+		type *v;         \
+		uint32_t n, cap; \
+	}
+
+/* Room for one more element; yields a pointer to it (old content: unspecified). */
+#define VEC_NEW(a, vec)                                                                        \
+	((vec)->n == (vec)->cap ? ((vec)->v = arena_grow((a), (vec)->v, (vec)->n, &(vec)->cap, \
+							 sizeof(*(vec)->v)),                   \
+				   &(vec)->v[(vec)->n++])                                      \
+				: &(vec)->v[(vec)->n++])
+
+#define VEC_PUSH(a, vec, item) (*VEC_NEW(a, vec) = (item))
+
+#endif

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tokens of RTG. */
+#include "rtg/lex.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "rtg/strbuf.h"
+
+const char *tok_name(enum tok t)
+{
+	static const char *const names[] = {
+#define T(name, text) text,
+		RTG_TOKENS(T)
+#undef T
+	};
+
+	return t < TOK_MAX_ ? names[t] : "?";
+}
+
+static const struct {
+	const char *s;
+	enum tok kind;
+} keywords[] = {
+	{ "package", TOK_PACKAGE },
+	{ "const", TOK_CONST },
+	{ "func", TOK_FUNC },
+	{ "var", TOK_VAR },
+	{ "if", TOK_IF },
+	{ "else", TOK_ELSE },
+	{ "for", TOK_FOR },
+	{ "goto", TOK_GOTO },
+	{ "return", TOK_RETURN },
+	{ "break", TOK_BREAK },
+	{ "continue", TOK_CONTINUE },
+	{ "import", TOK_RESERVED },
+	{ "type", TOK_RESERVED },
+	{ "struct", TOK_RESERVED },
+	{ "interface", TOK_RESERVED },
+	{ "switch", TOK_RESERVED },
+	{ "case", TOK_RESERVED },
+	{ "default", TOK_RESERVED },
+	{ "fallthrough", TOK_RESERVED },
+	{ "range", TOK_RESERVED },
+	{ "map", TOK_RESERVED },
+	{ "chan", TOK_RESERVED },
+	{ "go", TOK_RESERVED },
+	{ "select", TOK_RESERVED },
+	{ "defer", TOK_RESERVED },
+};
+
+/* Longest first within one leading character. */
+static const struct {
+	const char *s;
+	enum tok kind;
+} operators[] = {
+	{ "<<=", TOK_SHL_ASSIGN }, { ">>=", TOK_SHR_ASSIGN }, { "<<", TOK_SHL },
+	{ ">>", TOK_SHR },	   { "<=", TOK_LE },	      { ">=", TOK_GE },
+	{ "==", TOK_EQ },	   { "!=", TOK_NE },	      { "&&", TOK_LAND },
+	{ "||", TOK_LOR },	   { ":=", TOK_DEFINE },      { "++", TOK_INC },
+	{ "--", TOK_DEC },	   { "+=", TOK_ADD_ASSIGN },  { "-=", TOK_SUB_ASSIGN },
+	{ "*=", TOK_MUL_ASSIGN },  { "/=", TOK_DIV_ASSIGN },  { "%=", TOK_REM_ASSIGN },
+	{ "&=", TOK_AND_ASSIGN },  { "|=", TOK_OR_ASSIGN },   { "^=", TOK_XOR_ASSIGN },
+	{ "<", TOK_LT },	   { ">", TOK_GT },	      { "=", TOK_ASSIGN },
+	{ "!", TOK_NOT },	   { "&", TOK_AND },	      { "|", TOK_OR },
+	{ ":", TOK_COLON },	   { "+", TOK_ADD },	      { "-", TOK_SUB },
+	{ "*", TOK_MUL },	   { "/", TOK_DIV },	      { "%", TOK_REM },
+	{ "^", TOK_XOR },	   { ";", TOK_SEMI },	      { ",", TOK_COMMA },
+	{ ".", TOK_DOT },	   { "(", TOK_LPAREN },	      { ")", TOK_RPAREN },
+	{ "{", TOK_LBRACE },	   { "}", TOK_RBRACE },	      { "[", TOK_LBRACK },
+	{ "]", TOK_RBRACK },
+};
+
+void lex_init(struct lexer *lx, struct arena *arena, struct diag_list *diags, uint32_t file)
+{
+	const struct src_file *f = &diags->files.v[file];
+
+	*lx = (struct lexer){
+		.arena = arena, .diags = diags, .text = f->text, .len = f->len, .base = f->base
+	};
+}
+
+static int lex_peek(const struct lexer *lx, uint32_t ahead)
+{
+	return ahead < lx->len - lx->off ? (unsigned char)lx->text[lx->off + ahead] : -1;
+}
+
+static bool is_letter(int c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_digit(int c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static int digit_value(int c)
+{
+	if (is_digit(c))
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Skips blanks and comments; true when a newline that counts was crossed. */
+static bool lex_skip(struct lexer *lx)
+{
+	while (lx->off < lx->len) {
+		int c = lex_peek(lx, 0);
+
+		if (c == '\n') {
+			if (lx->want_semi)
+				return true;
+			lx->off++;
+		} else if (c == ' ' || c == '\t' || c == '\r') {
+			lx->off++;
+		} else if (c == '/' && lex_peek(lx, 1) == '/') {
+			while (lx->off < lx->len && lx->text[lx->off] != '\n')
+				lx->off++;
+		} else if (c == '/' && lex_peek(lx, 1) == '*') {
+			uint32_t start = lx->off;
+			bool newline = false;
+
+			lx->off += 2;
+			while (lex_peek(lx, 0) >= 0 &&
+			       !(lex_peek(lx, 0) == '*' && lex_peek(lx, 1) == '/')) {
+				newline |= lex_peek(lx, 0) == '\n';
+				lx->off++;
+			}
+			if (lex_peek(lx, 0) < 0)
+				diag_error(lx->diags, lx->base + start, "comment is not closed");
+			else
+				lx->off += 2;
+			if (newline && lx->want_semi)
+				return true;
+		} else {
+			break;
+		}
+	}
+	return false;
+}
+
+static void lex_ident(struct lexer *lx, struct token *t)
+{
+	uint32_t start = lx->off;
+
+	while (is_letter(lex_peek(lx, 0)) || is_digit(lex_peek(lx, 0)))
+		lx->off++;
+	t->kind = TOK_IDENT;
+	t->s = lx->text + start;
+	t->len = lx->off - start;
+	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+		if (keywords[i].s[0] == t->s[0] && strlen(keywords[i].s) == t->len &&
+		    !memcmp(keywords[i].s, t->s, t->len))
+			t->kind = keywords[i].kind;
+}
+
+static void lex_number(struct lexer *lx, struct token *t)
+{
+	unsigned radix = 10;
+	uint64_t v = 0;
+	bool overflow = false, any = false, bad = false;
+	int c;
+
+	t->kind = TOK_INT;
+	if (lex_peek(lx, 0) == '0') {
+		c = lex_peek(lx, 1) | 0x20;
+		radix = c == 'x' ? 16 : c == 'o' ? 8 : c == 'b' ? 2 : 10;
+		if (radix != 10)
+			lx->off += 2;
+		else if (is_digit(lex_peek(lx, 1)))
+			radix = 8; /* Go's old octal */
+	}
+	for (; (c = lex_peek(lx, 0)) >= 0 && (is_letter(c) || is_digit(c)); lx->off++) {
+		int d = digit_value(c);
+
+		if (c == '_')
+			continue;
+		if (d < 0 || (unsigned)d >= radix) {
+			bad = true;
+			continue;
+		}
+		any = true;
+		overflow |= ckd_mul(&v, v, (uint64_t)radix) || ckd_add(&v, v, (uint64_t)d);
+	}
+	if (bad || !any)
+		diag_error(lx->diags, t->pos, "malformed number");
+	else if (overflow)
+		diag_error(lx->diags, t->pos, "number does not fit 64 bits");
+	t->num = v;
+}
+
+/* One character of a literal after the backslash. Returns the byte, or -1 after an error. */
+static int lex_escape(struct lexer *lx, int quote)
+{
+	src_pos_t pos = lx->base + lx->off - 1;
+	int c = lex_peek(lx, 0);
+	static const char from[] = "ntrabfv\\0";
+	static const char to[] = "\n\t\r\a\b\f\v\\\0";
+
+	if (c < 0 || c == '\n') {
+		diag_error(lx->diags, pos, "escape sequence is cut off");
+		return -1;
+	}
+	lx->off++;
+	if (c == quote)
+		return c;
+	for (size_t i = 0; i < sizeof(from) - 1; i++)
+		if (from[i] == c)
+			return (unsigned char)to[i];
+	if (c == 'x') {
+		int hi = digit_value(lex_peek(lx, 0));
+		int lo = hi < 0 ? -1 : digit_value(lex_peek(lx, 1));
+
+		if (lo >= 0) {
+			lx->off += 2;
+			return hi * 16 + lo;
+		}
+	}
+	diag_error(lx->diags, pos, "unknown escape sequence");
+	return -1;
+}
+
+static void lex_string(struct lexer *lx, struct token *t)
+{
+	struct strbuf sb = { .arena = lx->arena };
+	int quote = lex_peek(lx, 0), c;
+
+	lx->off++;
+	t->kind = TOK_STRING;
+	while ((c = lex_peek(lx, 0)) != quote) {
+		if (c < 0 || (c == '\n' && quote == '"')) {
+			diag_error(lx->diags, t->pos, "string is not closed");
+			break;
+		}
+		lx->off++;
+		if (c == '\\' && quote == '"') {
+			c = lex_escape(lx, quote);
+			if (c < 0)
+				continue;
+		}
+		strbuf_putc(&sb, (char)c);
+	}
+	if (c == quote)
+		lx->off++;
+	t->len = (uint32_t)sb.len;
+	strbuf_putc(&sb, '\0');
+	t->s = sb.s;
+}
+
+static void lex_char(struct lexer *lx, struct token *t)
+{
+	int c;
+
+	lx->off++;
+	t->kind = TOK_INT;
+	c = lex_peek(lx, 0);
+	if (c < 0 || c == '\n' || c == '\'') {
+		diag_error(lx->diags, t->pos, "empty or unfinished character");
+		if (c == '\'')
+			lx->off++;
+		return;
+	}
+	lx->off++;
+	if (c == '\\')
+		c = lex_escape(lx, '\'');
+	t->num = c < 0 ? 0 : (uint64_t)c;
+	if (lex_peek(lx, 0) == '\'') {
+		lx->off++;
+		return;
+	}
+	diag_error(lx->diags, t->pos, "a character literal holds one byte");
+	while ((c = lex_peek(lx, 0)) >= 0 && c != '\n' && c != ';')
+		lx->off++, c = c == '\'' ? '\n' : c;
+}
+
+static void lex_operator(struct lexer *lx, struct token *t)
+{
+	for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+		size_t n = strlen(operators[i].s);
+
+		if (n <= lx->len - lx->off && !memcmp(lx->text + lx->off, operators[i].s, n)) {
+			lx->off += (uint32_t)n;
+			t->kind = operators[i].kind;
+			return;
+		}
+	}
+	diag_error(lx->diags, t->pos, "character 0x%02x does not belong here",
+		   (unsigned char)lx->text[lx->off]);
+	lx->off++;
+	t->kind = TOK_BAD;
+}
+
+/* Go's rule: after these a newline ends the statement. */
+static bool ends_statement(enum tok k)
+{
+	return k == TOK_IDENT || k == TOK_INT || k == TOK_STRING || k == TOK_BREAK ||
+	       k == TOK_CONTINUE || k == TOK_RETURN || k == TOK_INC || k == TOK_DEC ||
+	       k == TOK_RPAREN || k == TOK_RBRACK || k == TOK_RBRACE;
+}
+
+void lex_next(struct lexer *lx, struct token *t)
+{
+	bool newline = lex_skip(lx);
+	int c = lex_peek(lx, 0);
+
+	*t = (struct token){ .pos = lx->base + lx->off };
+	if (newline || (c < 0 && lx->want_semi)) {
+		lx->want_semi = false;
+		t->kind = TOK_NEWLINE;
+		return;
+	}
+	if (c < 0)
+		t->kind = TOK_EOF;
+	else if (is_letter(c))
+		lex_ident(lx, t);
+	else if (is_digit(c))
+		lex_number(lx, t);
+	else if (c == '"' || c == '`')
+		lex_string(lx, t);
+	else if (c == '\'')
+		lex_char(lx, t);
+	else
+		lex_operator(lx, t);
+	lx->want_semi = ends_statement(t->kind);
+}
