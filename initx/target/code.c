@@ -12,8 +12,8 @@ const struct target *target_get(enum rtg_arch arch)
 {
 	switch (arch) {
 	case RTG_AMD64: return &target_amd64;
-	case RTG_ARM64: return NULL;
-	case RTG_RISCV64: return NULL;
+	case RTG_ARM64: return &target_arm64;
+	case RTG_RISCV64: return &target_riscv64;
 	case RTG_ARCH_MAX_: break;
 	}
 	return NULL;

@@ -8,6 +8,8 @@
 #include "base/checked.h"
 
 #define CODE_MAX_BYTES ((size_t)64 << 20)
+/* What one function may have: the shortest reach of a long branch (riscv64's jal). */
+#define FUNC_MAX_BYTES (((size_t)1 << 20) - 64)
 
 static int64_t branch_len(const struct code_branch *b)
 {
@@ -144,7 +146,7 @@ static void emit_func(struct codegen *g, struct ir_sym *sym)
 			strbuf_printf(c->text, "%s:\n", cg_label(g, g->block, label));
 		for (uint32_t i = 0; i < b->ins.n; i++)
 			g->t->ins(g, &b->ins.v[i]);
-		if (c->bytes.len > CODE_MAX_BYTES)
+		if (c->bytes.len > CODE_MAX_BYTES || c->bytes.len - start > FUNC_MAX_BYTES)
 			longjmp(c->a->fail, 1);
 	}
 	finish_branches(g, start, first_fix);
