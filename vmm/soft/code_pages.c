@@ -148,8 +148,9 @@ void block_code_written(struct soft_vm *vm, gpa_t gpa, uint64_t len)
 
 		if (page_written(cc, gpa, n))
 			for (unsigned i = 0; i < HV_MAX_VCPUS; i++)
-				if (vm->cpus[i])
-					queue_for(vm->cpus[i], gpa, n);
+				if (vm->cpus[i]) /* whole granules: they are no longer watched */
+					queue_for(vm->cpus[i], gpa & ~63ULL,
+						  ((gpa & 63) + n + 63) & ~63ULL);
 		gpa += n;
 		len -= n;
 	}
