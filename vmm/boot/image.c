@@ -37,10 +37,12 @@ static int range_check(const struct boot_image *img, uint64_t off, uint64_t len,
 {
 	uint64_t end;
 
-	if (ckd_add(&end, off, len) || end > img->size)
+	if (ckd_add(&end, off, len))
+		return err_set(err, -EBADMSG, "'%s' is damaged: an offset in it is out of range",
+			       img->name);
+	if (end > img->size)
 		return err_set(err, -EBADMSG, "'%s' is truncated: byte %llu of %llu is wanted",
-			       img->name, (unsigned long long)(off + len),
-			       (unsigned long long)img->size);
+			       img->name, (unsigned long long)end, (unsigned long long)img->size);
 	return 0;
 }
 
