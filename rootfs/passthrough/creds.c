@@ -3,6 +3,7 @@
 #include "passthrough/creds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 #include <linux/capability.h>
 #include <sys/stat.h>
@@ -148,4 +149,28 @@ void creds_leave(struct fuse_call *c)
 		syscall(SYS_setgroups, 0, NULL);
 		cr->has_group = false;
 	}
+}
+
+void creds_write_begin(struct fuse_worker *w, int fd, bool kill)
+{
+	struct fuse_creds *cr = &w->creds;
+	struct statx stx;
+
+	creds_set_fsetid(w, !kill);
+	if (!kill || !cr->can_switch ||
+	    statx(fd, "", AT_EMPTY_PATH, STATX_MODE | STATX_GID, &stx) < 0 ||
+	    (stx.stx_mode & (S_ISGID | S_IXGRP)) != S_ISGID)
+		return;
+	fsgid_set(stx.stx_gid);
+	cr->gid = fsgid_set((gid_t)-1);
+}
+
+void creds_write_end(struct fuse_worker *w)
+{
+	struct fuse_creds *cr = &w->creds;
+
+	if (cr->gid == cr->home_gid)
+		return;
+	fsgid_set(cr->home_gid);
+	cr->gid = cr->home_gid;
 }

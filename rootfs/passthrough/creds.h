@@ -23,4 +23,12 @@ void creds_leave(struct fuse_call *c);
 /* Whether writes by this thread keep setuid and setgid bits. */
 void creds_set_fsetid(struct fuse_worker *w, bool on);
 
+/*
+ * Around a write, truncation or the like on @fd: with @kill, setuid goes, and setgid if the group may
+ * execute; without, both stay. Without group execution setgid is no privilege, and the host leaves it
+ * to members of the group only, so the thread is one meanwhile.
+ */
+void creds_write_begin(struct fuse_worker *w, int fd, bool kill);
+void creds_write_end(struct fuse_worker *w);
+
 #endif

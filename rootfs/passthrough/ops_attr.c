@@ -110,8 +110,9 @@ static int set_size(struct fuse_call *c, uint32_t valid)
 		r = own = gate_open_node(c->srv, c->node, O_WRONLY | O_NONBLOCK);
 	if (r < 0)
 		return r;
-	creds_set_fsetid(c->w, !(valid & FATTR_KILL_SUIDGID));
+	creds_write_begin(c->w, c->node->fd, valid & FATTR_KILL_SUIDGID);
 	r = ftruncate(h ? h->fd : own, (off_t)in->size) < 0 ? -errno : 0;
+	creds_write_end(c->w);
 	handle_unpin(&c->srv->handles, h);
 	if (r == 0 && valid & FATTR_KILL_SUIDGID && c->srv->opt.owner == FUSE_OWNER_XATTR)
 		r = override_kill_priv(c->node->fd);

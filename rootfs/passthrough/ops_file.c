@@ -45,8 +45,9 @@ static int open_existing(struct fuse_call *c, struct node *n, uint32_t flags, ui
 
 	if (n->type == S_IFDIR)
 		return -EISDIR;
-	creds_set_fsetid(c->w, !kill);
+	creds_write_begin(c->w, n->fd, kill);
 	fd = gate_open_node(c->srv, n, gate_flags(flags));
+	creds_write_end(c->w);
 	if (fd >= 0 && kill && c->srv->opt.owner == FUSE_OWNER_XATTR)
 		override_kill_priv(n->fd);
 	return fd;
@@ -259,8 +260,9 @@ int fuse_op_write(struct fuse_call *c)
 	r = handle_pin(&c->srv->handles, in->fh, HANDLE_FILE, c->node, &h);
 	if (r < 0)
 		return r;
-	creds_set_fsetid(c->w, !kill);
+	creds_write_begin(c->w, h->fd, kill);
 	r = write_data(c, h->fd, &done);
+	creds_write_end(c->w);
 	if (r == 0 && kill && c->srv->opt.owner == FUSE_OWNER_XATTR)
 		override_kill_priv(c->node->fd);
 	handle_unpin(&c->srv->handles, h);
@@ -300,7 +302,10 @@ int fuse_op_fallocate(struct fuse_call *c)
 	r = handle_pin(&c->srv->handles, in->fh, HANDLE_FILE, c->node, &h);
 	if (r < 0)
 		return r;
+	/* No flag says who asks; setuid files are not preallocated by those who want to keep it. */
+	creds_write_begin(c->w, h->fd, c->hdr.uid != 0);
 	r = fallocate(h->fd, (int)in->mode, (off_t)in->offset, (off_t)in->length) < 0 ? -errno : 0;
+	creds_write_end(c->w);
 	handle_unpin(&c->srv->handles, h);
 	return r;
 }
@@ -354,8 +359,10 @@ int fuse_op_copy_file_range(struct fuse_call *c)
 	if (r == 0)
 		r = handle_pin(&c->srv->handles, in->fh_out, HANDLE_FILE, to_node, &to);
 	if (r == 0) {
+		creds_write_begin(c->w, to->fd, c->hdr.uid != 0);
 		n = copy_file_range(from->fd, &off_in, to->fd, &off_out, MIN(in->len, COPY_MAX), 0);
 		r = n < 0 ? -errno : 0;
+		creds_write_end(c->w);
 	}
 	handle_unpin(&c->srv->handles, to);
 	node_unpin(&c->srv->nodes, to_node);
