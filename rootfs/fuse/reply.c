@@ -29,7 +29,7 @@ static size_t cursor_move(struct iov_cursor *c, uint8_t *to, const uint8_t *from
 
 	while (done < len && c->n) {
 		size_t step = MIN(len - done, c->iov->iov_len - c->off);
-		uint8_t *at = (uint8_t *)c->iov->iov_base + c->off;
+		uint8_t *at = step ? (uint8_t *)c->iov->iov_base + c->off : NULL;
 
 		if (step && to)
 			memcpy(to + done, at, step);

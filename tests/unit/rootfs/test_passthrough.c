@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the suite on a mount does not reach: options, hidden attributes, caching hints, STATX, DAX.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include "fuse/wire.h"
+#include "fuse_client.h"
+
+static struct fuse_client c;
+
+static int setup(void **state)
+{
+	int r = fc_open(&c, NULL);
+
+	return r < 0 ? r : fc_init(&c);
+}
+
+static int teardown(void **state)
+{
+	fc_close(&c);
+	return 0;
+}
+
+static void restart(const struct fuse_options *opt)
+{
+	assert_int_equal(fc_restart(&c, opt), 0);
+	assert_int_equal(fc_init(&c), 0);
+}
+
+static uint64_t make_file(const char *name)
+{
+	uint64_t node, fh;
+
+	assert_int_equal(fc_create(&c, 1, name, O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(fc_write(&c, node, fh, 0, "hello", 5), 0);
+	assert_int_equal(fc_release(&c, node, fh, false), 0);
+	return node;
+}
+
+static int set_x(uint64_t node, const char *name, const char *value)
+{
+	struct fuse_setxattr_in in = { .size = (uint32_t)strlen(value) };
+	char body[256];
+	size_t n = strlen(name) + 1;
+
+	memcpy(body, name, n);
+	memcpy(body + n, value, strlen(value));
+	return fc_call(&c, FUSE_SETXATTR, node, &in, sizeof(in), body, n + strlen(value));
+}
+
+static int get_x(uint64_t node, const char *name)
+{
+	struct fuse_getxattr_in in = { .size = 200 };
+	int r = fc_call(&c, FUSE_GETXATTR, node, &in, sizeof(in), name, strlen(name) + 1);
+
+	if (r == 0)
+		c.out[c.out_len] = 0;
+	return r;
+}
+
+static void read_only_server_changes_nothing(void **state)
+{
+	struct fuse_options opt = { .read_only = true };
+	struct fuse_setattr_in sa = { .valid = FATTR_MODE, .mode = 0600 };
+	uint64_t node, fh;
+
+	make_file("f");
+	restart(&opt);
+	node = fc_lookup(&c, 1, "f", NULL);
+	assert_true(node);
+	assert_int_equal(fc_open_node(&c, node, O_RDWR, &fh), -EROFS);
+	assert_int_equal(fc_open_node(&c, node, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	assert_int_equal(fc_open_node(&c, node, O_RDONLY, &fh), 0);
+	assert_int_equal(fc_read(&c, node, fh, 0, 100), 0);
+	assert_int_equal(c.out_len, 5);
+	assert_int_equal(fc_write(&c, node, fh, 0, "x", 1), -EROFS);
+	assert_int_equal(fc_call(&c, FUSE_UNLINK, 1, NULL, 0, "f", 2), -EROFS);
+	assert_int_equal(fc_call(&c, FUSE_SETATTR, node, &sa, sizeof(sa), NULL, 0), -EROFS);
+	assert_int_equal(set_x(node, "user.a", "b"), -EROFS);
+}
+
+static void private_attributes_are_hidden(void **state)
+{
+	struct fuse_getxattr_in in = { .size = 4096 };
+	uint64_t node = make_file("f");
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/root/f", c.dir);
+	assert_int_equal(set_x(node, "user.visible", "1"), 0);
+	assert_int_equal(set_x(node, "trusted.overlay.opaque", "y"), 0);
+	/* On the host it is a plain user attribute. */
+	assert_int_equal(getxattr(path, "user.husk.trusted.overlay.opaque", NULL, 0), 1);
+	assert_int_equal(getxattr(path, "trusted.overlay.opaque", NULL, 0), -1);
+	assert_int_equal(get_x(node, "trusted.overlay.opaque"), 0);
+	assert_int_equal(c.out[0], 'y');
+	/* The guest can neither see nor forge the host's form. */
+	assert_int_equal(set_x(node, "user.husk.trusted.overlay.opaque", "n"), -EPERM);
+	assert_int_equal(get_x(node, "user.husk.trusted.overlay.opaque"), -ENODATA);
+	assert_int_equal(set_x(node, "user.containers.override_stat", "0:0:04755"), -EPERM);
+	assert_int_equal(set_x(node, "security.selinux", "x"), -EOPNOTSUPP);
+	assert_int_equal(set_x(node, "system.posix_acl_access", "x"), -EOPNOTSUPP);
+	assert_int_equal(set_x(node, "", "x"), -ERANGE);
+	assert_int_equal(setxattr(path, "user.containers.override_stat", "1:1:0", 5, 0), 0);
+	assert_int_equal(fc_call(&c, FUSE_LISTXATTR, node, &in, sizeof(in), NULL, 0), 0);
+	assert_null(memmem(c.out, c.out_len, "husk", 4));
+	assert_null(memmem(c.out, c.out_len, "override", 8));
+	assert_non_null(memmem(c.out, c.out_len, "trusted.overlay.opaque", 23));
+	assert_non_null(memmem(c.out, c.out_len, "user.visible", 13));
+	/* A size that does not match the value. */
+	assert_int_equal(fc_call(&c, FUSE_SETXATTR, node, &(struct fuse_setxattr_in){ .size = 100 },
+				 16, "user.a\0v", 8),
+			 -EINVAL);
+}
+
+static void attributes_can_be_off(void **state)
+{
+	struct fuse_options opt = { .no_xattr = true };
+	uint64_t node = make_file("f");
+
+	restart(&opt);
+	node = fc_lookup(&c, 1, "f", NULL);
+	assert_int_equal(set_x(node, "user.a", "b"), -ENOSYS);
+	assert_int_equal(get_x(node, "user.a"), -ENOSYS);
+}
+
+static uint32_t open_hint(uint64_t node)
+{
+	struct fuse_open_in in = { .flags = O_RDONLY };
+	struct fuse_open_out o;
+
+	assert_int_equal(fc_call(&c, FUSE_OPEN, node, &in, sizeof(in), NULL, 0), 0);
+	memcpy(&o, c.out, sizeof(o));
+	assert_int_equal(fc_release(&c, node, o.fh, false), 0);
+	return o.open_flags;
+}
+
+static void cached_data_is_kept_while_the_file_is_the_same(void **state)
+{
+	uint64_t node = make_file("f");
+	char path[96];
+	int fd;
+
+	open_hint(node);
+	assert_int_equal(open_hint(node), FOPEN_KEEP_CACHE);
+	snprintf(path, sizeof(path), "%s/root/f", c.dir);
+	usleep(15000);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	assert_int_equal(write(fd, "HELLO", 5), 5);
+	close(fd);
+	assert_int_equal(open_hint(node), 0);
+	assert_int_equal(open_hint(node), FOPEN_KEEP_CACHE);
+}
+
+static void cache_modes_answer_as_named(void **state)
+{
+	struct fuse_options never = { .cache = FUSE_CACHE_NEVER };
+	struct fuse_options always = { .cache = FUSE_CACHE_ALWAYS };
+	struct fuse_entry_out e;
+	uint64_t node = make_file("f");
+
+	restart(&never);
+	node = fc_lookup(&c, 1, "f", NULL);
+	memcpy(&e, c.out, sizeof(e));
+	assert_int_equal(e.entry_valid, 0);
+	assert_int_equal(e.attr_valid, 0);
+	assert_true(open_hint(node) & FOPEN_DIRECT_IO);
+	assert_int_equal(fc_call(&c, FUSE_LOOKUP, 1, NULL, 0, "none", 5), -ENOENT);
+	restart(&always);
+	node = fc_lookup(&c, 1, "f", NULL);
+	memcpy(&e, c.out, sizeof(e));
+	assert_true(e.entry_valid > 3600);
+	assert_int_equal(open_hint(node), FOPEN_KEEP_CACHE);
+	/* A name that is not there may be remembered as such. */
+	assert_int_equal(fc_call(&c, FUSE_LOOKUP, 1, NULL, 0, "none", 5), 0);
+	memcpy(&e, c.out, sizeof(e));
+	assert_int_equal(e.nodeid, 0);
+	assert_true(e.entry_valid > 3600);
+}
+
+static void statx_tells_the_birth_time(void **state)
+{
+	struct fuse_wire_statx_in in = { .sx_mask = 0xfff };
+	struct fuse_wire_statx_out out;
+	uint64_t node = make_file("f");
+
+	assert_int_equal(fc_call(&c, FUSE_OP_STATX, node, &in, sizeof(in), NULL, 0), 0);
+	assert_int_equal(c.out_len, sizeof(out));
+	memcpy(&out, c.out, sizeof(out));
+	assert_int_equal(out.stat.size, 5);
+	assert_int_equal(out.stat.mode, S_IFREG | 0644);
+	assert_true(!(out.stat.mask & STATX_BTIME) || out.stat.btime.tv_sec > 1000000000);
+}
+
+static void copies_report_their_length_both_ways(void **state)
+{
+	struct fuse_wire_copy_file_range_in in = { .len = 100 };
+	struct fuse_wire_copy_file_range_out out64;
+	struct fuse_write_out out32;
+	uint64_t a = make_file("a"), b = make_file("b"), fa, fb;
+
+	assert_int_equal(fc_open_node(&c, a, O_RDONLY, &fa), 0);
+	assert_int_equal(fc_open_node(&c, b, O_RDWR, &fb), 0);
+	in.fh_in = fa;
+	in.nodeid_out = b;
+	in.fh_out = fb;
+	in.off_out = 5;
+	assert_int_equal(fc_call(&c, FUSE_OP_COPY_FILE_RANGE_64, a, &in, sizeof(in), NULL, 0), 0);
+	memcpy(&out64, c.out, sizeof(out64));
+	assert_int_equal(out64.bytes_copied, 5);
+	assert_int_equal(fc_call(&c, FUSE_COPY_FILE_RANGE, a, &in, sizeof(in), NULL, 0), 0);
+	memcpy(&out32, c.out, sizeof(out32));
+	assert_int_equal(out32.size, 5);
+	in.nodeid_out = a;
+	assert_int_equal(fc_call(&c, FUSE_COPY_FILE_RANGE, a, &in, sizeof(in), NULL, 0), -EBADF);
+	in.nodeid_out = 99;
+	assert_int_equal(fc_call(&c, FUSE_COPY_FILE_RANGE, a, &in, sizeof(in), NULL, 0), -ESTALE);
+}
+
+static void directory_above_the_root_is_not_named(void **state)
+{
+	struct fuse_read_in in = { .size = 4096 };
+	struct fuse_dirent d;
+	struct stat above;
+	uint64_t fh;
+	size_t off = 0;
+	int seen = 0;
+
+	assert_int_equal(stat(c.dir, &above), 0);
+	assert_int_equal(fc_open_node(&c, 1, O_DIRECTORY, &fh), 0);
+	in.fh = fh;
+	assert_int_equal(fc_call(&c, FUSE_READDIR, 1, &in, sizeof(in), NULL, 0), 0);
+	while (off + FUSE_NAME_OFFSET < c.out_len) {
+		memcpy(&d, c.out + off, FUSE_NAME_OFFSET);
+		assert_true(d.ino != above.st_ino);
+		seen++;
+		off += FUSE_REC_ALIGN(FUSE_NAME_OFFSET + d.namelen);
+	}
+	assert_int_equal(seen, 2);
+}
+
+/* ---- the window ---- */
+
+static int n_mapped, n_unmapped;
+
+static int dax_map(void *opaque, uint64_t off, int fd, uint64_t file_off, uint64_t len,
+		   bool writable)
+{
+	assert_true(fd >= 0);
+	n_mapped++;
+	return 0;
+}
+
+static int dax_unmap(void *opaque, uint64_t off, uint64_t len)
+{
+	n_unmapped++;
+	return 0;
+}
+
+static void mappings_stay_inside_the_window(void **state)
+{
+	static const struct fuse_dax_ops dax = { .window_len = 1 << 20,
+						 .map = dax_map,
+						 .unmap = dax_unmap };
+	struct fuse_options opt = { .dax = &dax };
+	struct fuse_wire_setupmapping_in in = { .len = 4096 };
+	struct {
+		uint32_t count, pad;
+	} count = { 1, 0 };
+	uint64_t node = make_file("f");
+
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -ENOSYS);
+	restart(&opt);
+	node = fc_lookup(&c, 1, "f", NULL);
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), 0);
+	assert_int_equal(n_mapped, 1);
+	in.moffset = 1 << 20;
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	in.moffset = UINT64_MAX & ~4095ULL;
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	in = (struct fuse_wire_setupmapping_in){ .len = 0 };
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	in = (struct fuse_wire_setupmapping_in){ .len = 100 };
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	assert_int_equal(n_mapped, 1);
+	assert_int_equal(fc_call(&c, FUSE_REMOVEMAPPING, node, &count, 4, NULL, 0), -EINVAL);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(read_only_server_changes_nothing),
+		TEST(private_attributes_are_hidden),
+		TEST(attributes_can_be_off),
+		TEST(cached_data_is_kept_while_the_file_is_the_same),
+		TEST(cache_modes_answer_as_named),
+		TEST(statx_tells_the_birth_time),
+		TEST(copies_report_their_length_both_ways),
+		TEST(directory_above_the_root_is_not_named),
+		TEST(mappings_stay_inside_the_window),
+	};
+
+	return cmocka_run_group_tests_name("rootfs/passthrough", tests, NULL, NULL);
+}
