@@ -3,8 +3,8 @@
 #include "lib/guest.h"
 
 #define MAX_STEPS 64
-static uint64_t steps[MAX_STEPS], dr6s[MAX_STEPS];
-static unsigned n_steps;
+static volatile uint64_t steps[MAX_STEPS], dr6s[MAX_STEPS];
+static volatile unsigned n_steps;
 
 static void on_debug(struct trap_frame *f)
 {

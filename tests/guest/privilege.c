@@ -194,7 +194,7 @@ GUEST_TEST(interrupt_gate_clears_if_trap_gate_does_not)
 
 USER32(u32_code, "movl $0x11223344, %eax; incl %eax; pushl %eax; popl %ebx; aam; movl %ebx, %eax; int $0x80");
 USER32(u32_into, "movb $127, %al; addb $1, %al; into; nop");
-USER32(u32_bound, "movl $5, %eax; boundl %eax, u32_bounds; nop");
+USER32(u32_bound, "movl $0x2b, %eax; movl %eax, %ds; movl $5, %eax; boundl %eax, u32_bounds; nop");
 USER32(u32_syscall64, "movl $0xffffffff, %eax; incl %eax; pushl $0; popfl; ud2");
 uint32_t u32_bounds[2] __asm__("u32_bounds") = { 1, 4 };
 USER32(u32_seg_limit, "movw $0x4b, %ax; movw %ax, %ds; movl 0x0ffc, %ecx; movl 0x0ffd, %ecx; nop");

@@ -5,23 +5,23 @@
 #include <errno.h>
 #include <string.h>
 
-#define REG_SELECT 0x00
-#define REG_WINDOW 0x10
+#define REG_SELECT     0x00
+#define REG_WINDOW     0x10
 
-#define INDEX_ID      0x00
-#define INDEX_VERSION 0x01
-#define INDEX_ARB     0x02
-#define INDEX_REDIR   0x10
+#define INDEX_ID       0x00
+#define INDEX_VERSION  0x01
+#define INDEX_ARB      0x02
+#define INDEX_REDIR    0x10
 
-#define VERSION_VALUE 0x00170011U /* 24 entries, version 1.1 */
+#define VERSION_VALUE  0x00170011U /* 24 entries, version 1.1 */
 
-#define RTE_LOGICAL	(1ULL << 11)
-#define RTE_STATUS	(1ULL << 12)
-#define RTE_REMOTE_IRR	(1ULL << 14)
-#define RTE_LEVEL	(1ULL << 15)
-#define RTE_MASKED	(1ULL << 16)
-#define RTE_READ_ONLY	(RTE_STATUS | RTE_REMOTE_IRR)
-#define RTE_WRITABLE	(0xff0000000001ffffULL & ~RTE_READ_ONLY)
+#define RTE_LOGICAL    (1ULL << 11)
+#define RTE_STATUS     (1ULL << 12)
+#define RTE_REMOTE_IRR (1ULL << 14)
+#define RTE_LEVEL      (1ULL << 15)
+#define RTE_MASKED     (1ULL << 16)
+#define RTE_READ_ONLY  (RTE_STATUS | RTE_REMOTE_IRR)
+#define RTE_WRITABLE   (0xff0000000001ffffULL & ~RTE_READ_ONLY)
 
 static enum lapic_delivery rte_mode(uint64_t rte)
 {
@@ -110,11 +110,11 @@ static void redir_write_locked(struct ioapic *io, unsigned index, uint32_t val)
 {
 	unsigned pin = (index - INDEX_REDIR) / 2;
 	uint64_t old = io->redir[pin];
-	uint64_t new = index & 1 ? (old & 0xffffffff) | (uint64_t)val << 32 :
-				   (old & ~0xffffffffULL) | val;
+	uint64_t new =
+		index & 1 ? (old & 0xffffffff) | (uint64_t)val << 32 : (old & ~0xffffffffULL) | val;
 
-	new = (new & RTE_WRITABLE) | (old & RTE_READ_ONLY);
-	if (!(new & RTE_LEVEL))
+	new = (new &RTE_WRITABLE) | (old & RTE_READ_ONLY);
+	if (!(new &RTE_LEVEL))
 		new &= ~RTE_REMOTE_IRR;
 	io->redir[pin] = new;
 	service_level_locked(io, pin);
@@ -199,12 +199,13 @@ const struct state_desc ioapic_state_desc = {
 	.name = "ioapic",
 	.version = 1,
 	.min_version = 1,
-	.fields = (const struct state_field[]){
-		STATE_FIELD(struct ioapic, select, STATE_U8, 1),
-		STATE_FIELD(struct ioapic, id, STATE_U8, 1),
-		STATE_FIELD(struct ioapic, levels, STATE_U32, 1),
-		STATE_FIELD(struct ioapic, redir, STATE_U64, 1),
-		{ .type = STATE_END },
-	},
+	.fields =
+		(const struct state_field[]){
+			STATE_FIELD(struct ioapic, select, STATE_U8, 1),
+			STATE_FIELD(struct ioapic, id, STATE_U8, 1),
+			STATE_FIELD(struct ioapic, levels, STATE_U32, 1),
+			STATE_FIELD(struct ioapic, redir, STATE_U64, 1),
+			{ .type = STATE_END },
+		},
 	.post_load = post_load,
 };

@@ -2,9 +2,9 @@
 /*
  * IOAPIC with 24 pins (82093AA, as a PC's chipset has it).
  *
- * Lock order: ioapic->lock, then a LAPIC's. Pins take a level: an edge-triggered entry fires when it
- * rises, a level-triggered one while it is up and remote IRR is clear. The polarity bit is stored only:
- * "up" is what the device means by active.
+ * Lock order: ioapic->lock, then a LAPIC's. Pins take a level: an edge-triggered entry fires when
+ * it rises, a level-triggered one while it is up and remote IRR is clear. The polarity bit is
+ * stored only: "up" is what the device means by active.
  */
 #ifndef DEVICES_IOAPIC_H
 #define DEVICES_IOAPIC_H
@@ -16,8 +16,8 @@
 #include "base/state.h"
 #include "devices/lapic.h"
 
-#define IOAPIC_BASE	0xfec00000ULL
-#define IOAPIC_N_PINS	HV_N_GSI
+#define IOAPIC_BASE   0xfec00000ULL
+#define IOAPIC_N_PINS HV_N_GSI
 
 struct ioapic {
 	pthread_mutex_t lock;

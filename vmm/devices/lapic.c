@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local APIC: registers, priorities, acceptance of interrupts. Timer and IPIs are in lapic_timer.c and
- * lapic_ipi.c. */
+/* Local APIC: registers, priorities, acceptance of interrupts. Timer and IPIs are in lapic_timer.c
+ * and lapic_ipi.c. */
 #include "devices/lapic_priv.h"
 
 #include <errno.h>
@@ -226,7 +226,8 @@ static void svr_write_locked(struct lapic *l, uint32_t val)
 
 static void lvt_write_locked(struct lapic *l, unsigned reg, uint32_t val)
 {
-	static const uint32_t writable[] = { /* timer, thermal, perf, LINT0, LINT1, error */
+	static const uint32_t writable[] = {
+		/* timer, thermal, perf, LINT0, LINT1, error */
 		0x000700ff, 0x000107ff, 0x000107ff, 0x0001a7ff, 0x0001a7ff, 0x000100ff,
 	};
 	uint32_t old = l->regs[reg];
@@ -298,9 +299,21 @@ static void write_reg(struct lapic *l, unsigned reg, uint32_t val)
 static bool xapic_reg_exists(unsigned reg)
 {
 	switch (reg) {
-	case LAPIC_ID: case LAPIC_VERSION: case LAPIC_TPR: case LAPIC_APR: case LAPIC_PPR:
-	case LAPIC_EOI: case LAPIC_RRD: case LAPIC_LDR: case LAPIC_DFR: case LAPIC_SVR:
-	case LAPIC_ESR: case LAPIC_ICR: case LAPIC_ICR2: case LAPIC_TMICT: case LAPIC_TMCCT:
+	case LAPIC_ID:
+	case LAPIC_VERSION:
+	case LAPIC_TPR:
+	case LAPIC_APR:
+	case LAPIC_PPR:
+	case LAPIC_EOI:
+	case LAPIC_RRD:
+	case LAPIC_LDR:
+	case LAPIC_DFR:
+	case LAPIC_SVR:
+	case LAPIC_ESR:
+	case LAPIC_ICR:
+	case LAPIC_ICR2:
+	case LAPIC_TMICT:
+	case LAPIC_TMCCT:
 	case LAPIC_TDCR: return true;
 	default:
 		return (reg >= LAPIC_ISR && reg < LAPIC_IRR + 8) ||

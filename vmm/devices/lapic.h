@@ -2,12 +2,12 @@
 /*
  * Local APIC: xAPIC page and x2APIC MSRs, timer in three modes, IPIs.
  *
- * Theory of operation. One per vCPU, all joined in a struct lapic_bus. Registers belong to lapic->lock;
- * no lock is held while calling another LAPIC, the bus's eoi() or the owner's callbacks, except that the
- * IOAPIC holds its own while it delivers to LAPICs (order: IOAPIC, then LAPIC). The owner's thread polls
- * the timer (lapic_poll) and takes vectors (lapic_ack); irq() tells it, from any thread, that a vector
- * may be there. Time is the guest's clock in ns, TSC values are the guest's.
- * Refs: Intel SDM 3A chapter 10; AMD APM 2 chapter 16.
+ * Theory of operation. One per vCPU, all joined in a struct lapic_bus. Registers belong to
+ * lapic->lock; no lock is held while calling another LAPIC, the bus's eoi() or the owner's
+ * callbacks, except that the IOAPIC holds its own while it delivers to LAPICs (order: IOAPIC, then
+ * LAPIC). The owner's thread polls the timer (lapic_poll) and takes vectors (lapic_ack); irq()
+ * tells it, from any thread, that a vector may be there. Time is the guest's clock in ns, TSC
+ * values are the guest's. Refs: Intel SDM 3A chapter 10; AMD APM 2 chapter 16.
  */
 #ifndef DEVICES_LAPIC_H
 #define DEVICES_LAPIC_H
@@ -28,18 +28,24 @@
 
 /* Delivery modes of ICR, LVTs and redirection entries. */
 enum lapic_delivery {
-	LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_RESERVED3, LAPIC_NMI, LAPIC_INIT, LAPIC_SIPI,
+	LAPIC_FIXED,
+	LAPIC_LOWEST,
+	LAPIC_SMI,
+	LAPIC_RESERVED3,
+	LAPIC_NMI,
+	LAPIC_INIT,
+	LAPIC_SIPI,
 	LAPIC_EXTINT,
 };
 
 /* What a LAPIC asks of its vCPU. Called without the LAPIC's lock, from any thread. */
 struct lapic_ops {
-	void (*irq)(void *opaque);	/* lapic_ack() may have a vector */
+	void (*irq)(void *opaque); /* lapic_ack() may have a vector */
 	void (*nmi)(void *opaque);
 	void (*init)(void *opaque);
 	void (*sipi)(void *opaque, uint8_t vector);
-	void (*extint)(void *opaque);	/* an ExtINT message: ask the PIC */
-	uint64_t (*now)(void *opaque);	/* guest clock in ns */
+	void (*extint)(void *opaque);			   /* an ExtINT message: ask the PIC */
+	uint64_t (*now)(void *opaque);			   /* guest clock in ns */
 	uint64_t (*tsc_to_ns)(void *opaque, uint64_t tsc); /* when the TSC reaches it, rounded up */
 };
 
@@ -67,8 +73,8 @@ struct lapic {
 	_Atomic uint64_t next_event;
 };
 
-int lapic_init(struct lapic *lapic, struct lapic_bus *bus, uint32_t id,
-	       const struct lapic_ops *ops, void *opaque, struct err *err);
+int lapic_init(struct lapic *lapic, struct lapic_bus *bus, uint32_t id, const struct lapic_ops *ops,
+	       void *opaque, struct err *err);
 void lapic_done(struct lapic *lapic);
 
 /* Power-on (@init false: APIC base too) or INIT state. */

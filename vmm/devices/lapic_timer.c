@@ -2,8 +2,8 @@
 /*
  * The LAPIC timer: one-shot and periodic count-down at 1 GHz before division, and TSC deadline.
  *
- * Nothing counts: a count-down is its start time and initial count. next_event is when the vCPU must
- * poll. A periodic timer that was not polled for several periods fires once.
+ * Nothing counts: a count-down is its start time and initial count. next_event is when the vCPU
+ * must poll. A periodic timer that was not polled for several periods fires once.
  */
 #include "devices/lapic_priv.h"
 
@@ -51,8 +51,8 @@ static void set_next(struct lapic *l, uint64_t when)
 void lapic_timer_rearm_locked(struct lapic *l)
 {
 	if (mode(l) == LVT_TSCDEADLINE)
-		set_next(l, l->tsc_deadline ? l->ops->tsc_to_ns(l->opaque, l->tsc_deadline) :
-					      LAPIC_NEVER);
+		set_next(l, l->tsc_deadline ? l->ops->tsc_to_ns(l->opaque, l->tsc_deadline)
+					    : LAPIC_NEVER);
 	else
 		set_next(l, l->regs[LAPIC_TMICT] ? l->timer_start + period(l) : LAPIC_NEVER);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* 8259A pair: initialisation words, priorities with rotation, EOI in all forms. Ref: Intel 8259A. */
+/* 8259A pair: initialisation words, priorities with rotation, EOI in all forms. Ref: Intel 8259A.
+ */
 #include "devices/pic.h"
 
 #include <errno.h>
@@ -7,10 +8,10 @@
 
 #define CASCADE_LINE 2
 
-#define ICW1_ICW4   0x01
-#define ICW1_SINGLE 0x02
-#define ICW1	    0x10
-#define OCW3	    0x08
+#define ICW1_ICW4    0x01
+#define ICW1_SINGLE  0x02
+#define ICW1	     0x10
+#define OCW3	     0x08
 
 /* Priority of a line: 0 is highest. */
 static unsigned rank(const struct pic_chip *c, unsigned line)
@@ -41,7 +42,7 @@ static int candidate(const struct pic_chip *c, bool master)
 	if (c->special_mask)
 		blocking &= (uint8_t)~c->imr;
 	if (c->special_nested && master)
-		blocking &= (uint8_t)~(1U << CASCADE_LINE);
+		blocking &= (uint8_t) ~(1U << CASCADE_LINE);
 	cur = best(c, blocking);
 	if (cur >= 0 && rank(c, (unsigned)cur) <= rank(c, (unsigned)req))
 		return -1;
@@ -56,7 +57,7 @@ static void update_locked(struct pic *pic)
 	if (candidate(&pic->chips[1], false) >= 0)
 		m->irr |= 1U << CASCADE_LINE;
 	else
-		m->irr &= (uint8_t)~(1U << CASCADE_LINE);
+		m->irr &= (uint8_t) ~(1U << CASCADE_LINE);
 	pic->output(pic->opaque, candidate(m, true) >= 0);
 }
 
@@ -94,7 +95,7 @@ static int chip_ack(struct pic_chip *c, bool master)
 
 	if (line < 0)
 		return -1;
-	c->irr &= (uint8_t)~(1U << line);
+	c->irr &= (uint8_t) ~(1U << line);
 	if (!c->auto_eoi)
 		c->isr |= (uint8_t)(1U << line);
 	else if (c->rotate_on_auto_eoi)
@@ -164,13 +165,13 @@ static void ocw2(struct pic_chip *c, uint8_t val)
 	case 5:
 		if (top < 0)
 			break;
-		c->isr &= (uint8_t)~(1U << top);
+		c->isr &= (uint8_t) ~(1U << top);
 		if (val >> 5 == 5)
 			c->lowest = (uint8_t)top;
 		break;
-	case 3: c->isr &= (uint8_t)~(1U << line); break;
+	case 3: c->isr &= (uint8_t) ~(1U << line); break;
 	case 7:
-		c->isr &= (uint8_t)~(1U << line);
+		c->isr &= (uint8_t) ~(1U << line);
 		c->lowest = (uint8_t)line;
 		break;
 	case 6: c->lowest = (uint8_t)line; break;
@@ -278,24 +279,37 @@ static const struct state_desc chip_desc = {
 	.name = "pic-chip",
 	.version = 1,
 	.min_version = 1,
-	.fields = (const struct state_field[]){
-		F(irr, STATE_U8), F(isr, STATE_U8), F(imr, STATE_U8), F(levels, STATE_U8),
-		F(base, STATE_U8), F(icw3, STATE_U8), F(icw_step, STATE_U8), F(lowest, STATE_U8),
-		F(need_icw4, STATE_BOOL), F(single, STATE_BOOL), F(auto_eoi, STATE_BOOL),
-		F(rotate_on_auto_eoi, STATE_BOOL), F(special_mask, STATE_BOOL),
-		F(special_nested, STATE_BOOL), F(read_isr, STATE_BOOL), F(poll, STATE_BOOL),
-		F(ready, STATE_BOOL),
-		{ .type = STATE_END },
-	},
+	.fields =
+		(const struct state_field[]){
+			F(irr, STATE_U8),
+			F(isr, STATE_U8),
+			F(imr, STATE_U8),
+			F(levels, STATE_U8),
+			F(base, STATE_U8),
+			F(icw3, STATE_U8),
+			F(icw_step, STATE_U8),
+			F(lowest, STATE_U8),
+			F(need_icw4, STATE_BOOL),
+			F(single, STATE_BOOL),
+			F(auto_eoi, STATE_BOOL),
+			F(rotate_on_auto_eoi, STATE_BOOL),
+			F(special_mask, STATE_BOOL),
+			F(special_nested, STATE_BOOL),
+			F(read_isr, STATE_BOOL),
+			F(poll, STATE_BOOL),
+			F(ready, STATE_BOOL),
+			{ .type = STATE_END },
+		},
 };
 
 const struct state_desc pic_state_desc = {
 	.name = "pic",
 	.version = 1,
 	.min_version = 1,
-	.fields = (const struct state_field[]){
-		STATE_SUB(struct pic, chips, &chip_desc, 2, 1),
-		{ .type = STATE_END },
-	},
+	.fields =
+		(const struct state_field[]){
+			STATE_SUB(struct pic, chips, &chip_desc, 2, 1),
+			{ .type = STATE_END },
+		},
 	.post_load = post_load,
 };

@@ -16,11 +16,11 @@
 
 struct pic_chip {
 	uint8_t irr, isr, imr;
-	uint8_t levels;	     /* input lines, for edges */
-	uint8_t base;	     /* ICW2 */
+	uint8_t levels; /* input lines, for edges */
+	uint8_t base;	/* ICW2 */
 	uint8_t icw3;
-	uint8_t icw_step;    /* next ICW expected: 0 none, 2, 3 or 4 */
-	uint8_t lowest;	     /* priority rotation: line with the lowest priority */
+	uint8_t icw_step; /* next ICW expected: 0 none, 2, 3 or 4 */
+	uint8_t lowest;	  /* priority rotation: line with the lowest priority */
 	bool need_icw4, single, auto_eoi, rotate_on_auto_eoi, special_mask, special_nested;
 	bool read_isr, poll;
 	bool ready; /* initialised by ICW1-4: before, no interrupts */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The guest's time. One linear relation for the whole VM: guest ns = host monotonic ns + offset, and
- * the guest's TSC is that times tsc_khz, plus what a vCPU has added by writing its TSC. So TSC, LAPIC
- * timers and kvm-clock never drift apart, on any host and at any frequency.
+ * The guest's time. One linear relation for the whole VM: guest ns = host monotonic ns + offset,
+ * and the guest's TSC is that times tsc_khz, plus what a vCPU has added by writing its TSC. So TSC,
+ * LAPIC timers and kvm-clock never drift apart, on any host and at any frequency.
  */
 #ifndef SOFT_CLOCK_H
 #define SOFT_CLOCK_H
@@ -15,10 +15,11 @@
 
 struct soft_clock {
 	uint32_t tsc_khz;
-	uint64_t tsc_mult;	  /* TSC ticks a ns, 32.32 */
+	uint64_t tsc_mult;	 /* TSC ticks a ns, 32.32 */
 	_Atomic uint64_t offset; /* added to the host's clock */
 	pthread_mutex_t lock;
-	/* Host time at which all states of a stop are taken, 0 while a vCPU runs; guarded by lock. */
+	/* Host time at which all states of a stop are taken, 0 while a vCPU runs; guarded by lock.
+	 */
 	uint64_t stopped_at;
 	bool restored; /* the offset comes from a saved state of this stop */
 };

@@ -101,7 +101,8 @@ enum cpu_vector {
 #define TLB_ENTRIES  (1U << TLB_BITS)
 #define TLB_N_ASIDS  8 /* address spaces (CR3 or PCID) whose translations are kept */
 
-enum tlb_mode { TLB_USER, TLB_KERNEL, TLB_KERNEL_AC, TLB_N_MODES };
+/* KERNEL: SMAP keeps it from user pages; KERNEL_AC: it does not; USER_AC: alignment is checked. */
+enum tlb_mode { TLB_USER, TLB_KERNEL, TLB_KERNEL_AC, TLB_USER_AC, TLB_N_MODES };
 
 /*
  * Direct-mapped. A tag is the page's virtual address, or tlb_no_tag() when that kind of access must take
@@ -239,6 +240,7 @@ struct cpu {
 	struct lapic *lapic;
 	unsigned id;
 	bool step; /* one instruction at a time */
+	uint8_t n_pauses; /* PAUSEs in a row, more or less: exec_pause() */
 	uint8_t dr_data; /* data breakpoints enabled in DR7, one bit each */
 	uint32_t db_pending; /* DR6 bits of a trap to raise behind the present instruction */
 	_Atomic uint32_t events; /* enum cpu_event */

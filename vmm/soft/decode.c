@@ -299,8 +299,9 @@ static const struct opdef *lookup(struct dec *d, uint8_t b)
 	}
 	if (b == 0x90 && !(in->rex & 1)) {
 		static const struct opdef nop = { .exec = exec_nop, .op = OP_NOP };
+		static const struct opdef pause = { .exec = exec_pause };
 
-		return &nop;
+		return in->prefixes & INSN_PFX_F3 ? &pause : &nop;
 	}
 	return &decode_map_1[b];
 }

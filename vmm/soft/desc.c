@@ -91,8 +91,8 @@ bool desc_mark_accessed(struct cpu *cpu, struct desc *d)
 static void base_update(struct cpu *cpu, enum hv_seg seg)
 {
 	if (seg <= HV_GS)
-		cpu->seg_base[seg] = cpu->mode == CPU_LONG64 && seg < HV_FS ? 0 :
-									      cpu->seg[seg].base;
+		cpu->seg_base[seg] =
+			cpu->mode == CPU_LONG64 && seg < HV_FS ? 0 : cpu->seg[seg].base;
 }
 
 void seg_set(struct cpu *cpu, enum hv_seg seg, uint16_t sel, const struct desc *d)
@@ -142,7 +142,8 @@ static bool ss_load(struct cpu *cpu, uint16_t sel)
 		if (cpu->mode != CPU_LONG64 || cpl == 3 || (sel & 3) != cpl)
 			return desc_fault(cpu, VEC_GP, 0, false);
 		cpu->seg[HV_SS] = (struct hv_segment){
-			.selector = sel, .limit = 0xffffffff,
+			.selector = sel,
+			.limit = 0xffffffff,
 			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
 		};
 		base_update(cpu, HV_SS);

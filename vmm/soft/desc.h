@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Descriptors, segment registers and the CPU's mode: shared by far transfers, exceptions, system calls. */
+/* Descriptors, segment registers and the CPU's mode: shared by far transfers, exceptions, system
+ * calls. */
 #ifndef SOFT_DESC_H
 #define SOFT_DESC_H
 
@@ -8,16 +9,25 @@
 /* A descriptor, taken apart. */
 struct desc {
 	uint64_t base;
-	uint32_t limit; /* in bytes */
-	uint16_t attr;	/* as in struct hv_segment */
+	uint32_t limit;	 /* in bytes */
+	uint16_t attr;	 /* as in struct hv_segment */
 	uint32_t lo, hi; /* as read */
-	uint64_t va;	/* where it lies: for the accessed and busy bits */
+	uint64_t va;	 /* where it lies: for the accessed and busy bits */
 };
 
 /* Types of system descriptors (attr without S). */
 enum desc_type {
-	DESC_TSS16 = 1, DESC_LDT = 2, DESC_TSS16_BUSY = 3, DESC_CALL16 = 4, DESC_TASK = 5, DESC_INT16 = 6,
-	DESC_TRAP16 = 7, DESC_TSS32 = 9, DESC_TSS32_BUSY = 11, DESC_CALL32 = 12, DESC_INT32 = 14,
+	DESC_TSS16 = 1,
+	DESC_LDT = 2,
+	DESC_TSS16_BUSY = 3,
+	DESC_CALL16 = 4,
+	DESC_TASK = 5,
+	DESC_INT16 = 6,
+	DESC_TRAP16 = 7,
+	DESC_TSS32 = 9,
+	DESC_TSS32_BUSY = 11,
+	DESC_CALL32 = 12,
+	DESC_INT32 = 14,
 	DESC_TRAP32 = 15,
 };
 
@@ -76,7 +86,8 @@ void desc_parse(uint32_t lo, uint32_t hi, struct desc *ret);
  */
 bool desc_read(struct cpu *cpu, uint16_t sel, enum cpu_vector vec, bool ext, struct desc *ret);
 
-/* Read it without raising anything but page faults: LAR, LSL, VERR, VERW. *ret_ok: inside the table. */
+/* Read it without raising anything but page faults: LAR, LSL, VERR, VERW. *ret_ok: inside the
+ * table. */
 bool desc_peek(struct cpu *cpu, uint16_t sel, struct desc *ret, bool *ret_ok);
 
 /* Bits 63:32 of the base of a 16-byte system descriptor. */

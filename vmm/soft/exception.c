@@ -2,11 +2,11 @@
 /*
  * Exceptions and interrupts: recording and delivery through IVT or IDT.
  *
- * A delivery computes everything first: gate, code segment, stack, frame. The frame is written in one
- * go (both pages checked before the first byte), and only then do registers change; so a delivery that
- * faults has changed nothing and its own exception follows by the rules for double faults. Task gates
- * are not supported: they raise #GP, as no 64-bit system can have them.
- * Ref: Intel SDM 3A chapter 6; AMD APM 2 chapter 8.
+ * A delivery computes everything first: gate, code segment, stack, frame. The frame is written in
+ * one go (both pages checked before the first byte), and only then do registers change; so a
+ * delivery that faults has changed nothing and its own exception follows by the rules for double
+ * faults. Task gates are not supported: they raise #GP, as no 64-bit system can have them. Ref:
+ * Intel SDM 3A chapter 6; AMD APM 2 chapter 8.
  */
 #include "soft/desc.h"
 
@@ -31,14 +31,19 @@ void cpu_raise(struct cpu *cpu, enum cpu_vector vec)
 
 void cpu_raise_err(struct cpu *cpu, enum cpu_vector vec, uint32_t error)
 {
-	record(cpu, &(struct cpu_exc){
-			    .pending = true, .vector = (uint8_t)vec, .has_error = true, .error = error });
+	record(cpu, &(struct cpu_exc){ .pending = true,
+				       .vector = (uint8_t)vec,
+				       .has_error = true,
+				       .error = error });
 }
 
 void cpu_raise_pf(struct cpu *cpu, uint64_t va, uint32_t error)
 {
-	record(cpu, &(struct cpu_exc){ .pending = true, .vector = VEC_PF, .has_error = true,
-				       .error = error, .cr2 = va });
+	record(cpu, &(struct cpu_exc){ .pending = true,
+				       .vector = VEC_PF,
+				       .has_error = true,
+				       .error = error,
+				       .cr2 = va });
 }
 
 /* ---- one delivery ---- */
@@ -199,7 +204,8 @@ static bool deliver_long(struct cpu *cpu, struct delivery *d, unsigned ist)
 		return false;
 	if (d->cpl < cpu->cpl)
 		cpu->seg[HV_SS] = (struct hv_segment){
-			.selector = (uint16_t)d->cpl, .limit = 0xffffffff,
+			.selector = (uint16_t)d->cpl,
+			.limit = 0xffffffff,
 			.attr = (uint16_t)(HV_SEG_UNUSABLE | d->cpl << HV_SEG_DPL_SHIFT)
 		};
 	cpu->gpr[HV_RSP] = d->sp;
@@ -218,8 +224,8 @@ static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned c
 	bool down = (ss->attr & (DESC_CODE | DESC_CONFORMING)) == DESC_CONFORMING;
 	uint8_t buf[6 * 4];
 
-	if (down ? start <= ss->limit || last > mask || last < start :
-		   last > ss->limit || last < start) {
+	if (down ? start <= ss->limit || last > mask || last < start
+		 : last > ss->limit || last < start) {
 		cpu_raise_err(cpu, VEC_SS, (cpl != cpu->cpl ? ss->selector & ~3U : 0) | ext);
 		return false;
 	}

@@ -43,6 +43,7 @@ EXEC_DECLARE(exec_out);		  /* E6 E7 (imm), EE EF */
 EXEC_DECLARE(exec_ins);		  /* 6C 6D, with REP by prefix */
 EXEC_DECLARE(exec_outs);	  /* 6E 6F */
 EXEC_DECLARE(exec_hlt);		  /* F4 */
+EXEC_DECLARE(exec_pause);	  /* F3 90 */
 EXEC_DECLARE(exec_cli);		  /* FA */
 EXEC_DECLARE(exec_sti);		  /* FB */
 EXEC_DECLARE(exec_pushf);	  /* 9C by op_size */

@@ -2,9 +2,9 @@
 /*
  * Far jumps, calls and returns, IRET.
  *
- * Task switches (TSS and task-gate targets, IRET with NT) are not supported and raise #GP; no 64-bit
- * system can use them. IRET to virtual-8086 mode raises #GP too.
- * Ref: Intel SDM 2 (JMP, CALL, RET, IRET), 3A 5.8; AMD APM 2 4.11.
+ * Task switches (TSS and task-gate targets, IRET with NT) are not supported and raise #GP; no
+ * 64-bit system can use them. IRET to virtual-8086 mode raises #GP too. Ref: Intel SDM 2 (JMP,
+ * CALL, RET, IRET), 3A 5.8; AMD APM 2 4.11.
  */
 #include "soft/desc.h"
 
@@ -47,8 +47,7 @@ static bool target_read(struct cpu *cpu, const struct insn *in, struct target *t
 /* Offset against the new code segment: canonical or within the limit. */
 static bool offset_ok(struct cpu *cpu, const struct desc *cs, uint64_t off)
 {
-	bool ok = cpu_is_long(cpu) && (cs->attr & HV_SEG_L) ? mmu_canonical(off) :
-							       off <= cs->limit;
+	bool ok = cpu_is_long(cpu) && (cs->attr & HV_SEG_L) ? mmu_canonical(off) : off <= cs->limit;
 
 	if (!ok)
 		cpu_raise_err(cpu, VEC_GP, 0);
@@ -77,8 +76,7 @@ static bool direct_code_ok(struct cpu *cpu, uint16_t sel, struct desc *d)
 
 	if (!code_bits_ok(cpu, d))
 		return desc_fault(cpu, VEC_GP, sel, false);
-	if (desc_is_conforming(d) ? desc_dpl(d) > cpl :
-				    (sel & 3U) > cpl || desc_dpl(d) != cpl)
+	if (desc_is_conforming(d) ? desc_dpl(d) > cpl : (sel & 3U) > cpl || desc_dpl(d) != cpl)
 		return desc_fault(cpu, VEC_GP, sel, false);
 	if (!(d->attr & HV_SEG_P))
 		return desc_fault(cpu, VEC_NP, sel, false);
@@ -231,12 +229,13 @@ static enum insn_result call_inner(struct cpu *cpu, const struct gate *g)
 		return fault(cpu, VEC_SS, lng ? 0 : ss_sel & ~3U);
 	/* In pieces of at most 64 bytes; a fault leaves garbage only below the inner stack. */
 	for (unsigned off = 0; off < n; off += 64)
-		if (!mmu_write_as(cpu, ss.base + start + off, frame + off, n - off < 64 ? n - off : 64,
-				  cpl == 3 ? TLB_USER : TLB_KERNEL))
+		if (!mmu_write_as(cpu, ss.base + start + off, frame + off,
+				  n - off < 64 ? n - off : 64, cpl == 3 ? TLB_USER : TLB_KERNEL))
 			return INSN_FAULT;
 	if (lng)
 		cpu->seg[HV_SS] = (struct hv_segment){
-			.selector = (uint16_t)cpl, .limit = 0xffffffff,
+			.selector = (uint16_t)cpl,
+			.limit = 0xffffffff,
 			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
 		};
 	else
@@ -297,8 +296,8 @@ static void drop_inner_segments(struct cpu *cpu, unsigned cpl)
 	for (unsigned i = 0; i < 4; i++) {
 		const struct hv_segment *s = &cpu->seg[segs[i]];
 		unsigned dpl = (s->attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT;
-		bool conforming = (s->attr & (DESC_CODE | DESC_CONFORMING)) ==
-				  (DESC_CODE | DESC_CONFORMING);
+		bool conforming =
+			(s->attr & (DESC_CODE | DESC_CONFORMING)) == (DESC_CODE | DESC_CONFORMING);
 
 		if (!(s->attr & HV_SEG_UNUSABLE) && dpl < cpl && !conforming)
 			seg_set_null(cpu, segs[i], 0);
@@ -347,7 +346,8 @@ static void set_stack(struct cpu *cpu, uint16_t sel, const struct desc *d, bool 
 {
 	if (null)
 		cpu->seg[HV_SS] = (struct hv_segment){
-			.selector = sel, .limit = 0xffffffff,
+			.selector = sel,
+			.limit = 0xffffffff,
 			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
 		};
 	else
@@ -453,7 +453,8 @@ enum insn_result exec_iret(struct cpu *cpu, const struct insn *in)
 	struct ret_frame f = { 0 };
 
 	if (cpu_is_protected(cpu) && (cpu->rflags & FL_NT))
-		return fault(cpu, VEC_GP, 0); /* #GP in long mode; elsewhere a task switch, see above */
+		return fault(cpu, VEC_GP,
+			     0); /* #GP in long mode; elsewhere a task switch, see above */
 	if (!frame_pop(cpu, &sp, size, &f.rip) || !frame_pop(cpu, &sp, size, &f.cs) ||
 	    !frame_pop(cpu, &sp, size, &f.flags))
 		return INSN_FAULT;

@@ -10,18 +10,18 @@
 #include "soft/clock.h"
 #include "soft/sys.h"
 
-#define MSR_WALL_OLD	0x11
-#define MSR_SYSTEM_OLD	0x12
-#define MSR_WALL_NEW	0x4b564d00
-#define MSR_SYSTEM_NEW	0x4b564d01
+#define MSR_WALL_OLD   0x11
+#define MSR_SYSTEM_OLD 0x12
+#define MSR_WALL_NEW   0x4b564d00
+#define MSR_SYSTEM_NEW 0x4b564d01
 
-#define KVM_FEATURES	0x40000001
-#define FEATURE_CLOCK	(1U << 0)
-#define FEATURE_CLOCK2	(1U << 3)
+#define KVM_FEATURES   0x40000001
+#define FEATURE_CLOCK  (1U << 0)
+#define FEATURE_CLOCK2 (1U << 3)
 
-#define PVCLOCK_STABLE	1
-#define TIME_INFO_SIZE	32
-#define WALL_SIZE	12
+#define PVCLOCK_STABLE 1
+#define TIME_INFO_SIZE 32
+#define WALL_SIZE      12
 
 bool kvmclock_has_msr(const struct cpu *cpu, uint32_t msr)
 {
@@ -35,8 +35,8 @@ bool kvmclock_has_msr(const struct cpu *cpu, uint32_t msr)
 }
 
 /*
- * ns = (tsc << shift) * mul >> 32 with the top bit of mul set: mul / 2^32 is the ns a tick, divided by
- * 2^shift.
+ * ns = (tsc << shift) * mul >> 32 with the top bit of mul set: mul / 2^32 is the ns a tick, divided
+ * by 2^shift.
  */
 static void scale_for(uint32_t tsc_khz, uint32_t *ret_mul, int8_t *ret_shift)
 {

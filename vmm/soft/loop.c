@@ -2,11 +2,12 @@
 /*
  * The vCPU loop: events, timers, interrupts, HLT, and guest code in between.
  *
- * Theory of operation. Other threads post events (cpu->events) and raise stop_at, which brings the vCPU
- * out of its blocks. Each turn of the loop clears stop_at first and looks at events after, so none is
- * missed. Priorities follow the architecture: an exception of the last instruction, debug traps, NMI,
- * external interrupts. in_guest is true only around guest code; outside, the vCPU is at a safe point.
- * A sleeping vCPU waits on the futex cpu->events until the LAPIC timer's next deadline, and costs nothing.
+ * Theory of operation. Other threads post events (cpu->events) and raise stop_at, which brings the
+ * vCPU out of its blocks. Each turn of the loop clears stop_at first and looks at events after, so
+ * none is missed. Priorities follow the architecture: an exception of the last instruction, debug
+ * traps, NMI, external interrupts. in_guest is true only around guest code; outside, the vCPU is at
+ * a safe point. A sleeping vCPU waits on the futex cpu->events until the LAPIC timer's next
+ * deadline, and costs nothing.
  */
 #include "soft/vm.h"
 

@@ -2,7 +2,8 @@
 /*
  * Slow paths of guest memory access: TLB misses, page crossings, MMIO, decoded code, watchpoints.
  *
- * Rule for every write: all pages it touches are translated for writing before its first byte changes.
+ * Rule for every write: all pages it touches are translated for writing before its first byte
+ * changes.
  */
 #include "soft/mmu_priv.h"
 
@@ -10,7 +11,7 @@
 #include "devices/ioapic.h"
 #include "devices/lapic.h"
 
-#define PAGE_MASK (~(GMEM_PAGE_SIZE - 1))
+#define PAGE_MASK	 (~(GMEM_PAGE_SIZE - 1))
 #define DR7_LEN_SHIFT(i) (18 + 4 * (i))
 #define DR7_RW_SHIFT(i)	 (16 + 4 * (i))
 
@@ -73,7 +74,8 @@ static void watch_check(struct cpu *cpu, uint64_t va, unsigned size, bool write)
 			continue;
 		if (va < start + len && start < va + size) {
 			cpu->db_pending |= 1U << i;
-			cpu->smc_hit = true; /* out of the block: the trap comes after this instruction */
+			cpu->smc_hit =
+				true; /* out of the block: the trap comes after this instruction */
 		}
 	}
 }
@@ -221,11 +223,22 @@ static bool write_as(struct cpu *cpu, uint64_t va, uint64_t va2, const void *src
 	return true;
 }
 
+/* #AC at level 3 with CR0.AM and RFLAGS.AC; 16 bytes and more have rules of their own. */
+static bool aligned(struct cpu *cpu, uint64_t va, unsigned size)
+{
+	if (likely(cpu->tlb_mode != TLB_USER_AC) || size > 8 || !(va & (size - 1)))
+		return true;
+	cpu_raise_err(cpu, VEC_AC, 0);
+	return false;
+}
+
 bool mmu_read_slow(struct cpu *cpu, uint64_t va, void *dst, unsigned size)
 {
 	uint64_t va2;
 
 	va = linear(cpu, va);
+	if (!aligned(cpu, va, size))
+		return false;
 	va2 = linear(cpu, va + first_part(va, size));
 	if (!read_as(cpu, va, va2, dst, size, cpu->tlb_mode))
 		return false;
@@ -239,6 +252,8 @@ bool mmu_write_slow(struct cpu *cpu, uint64_t va, const void *src, unsigned size
 	uint64_t va2;
 
 	va = linear(cpu, va);
+	if (!aligned(cpu, va, size))
+		return false;
 	va2 = linear(cpu, va + first_part(va, size));
 	if (!write_as(cpu, va, va2, src, size, cpu->tlb_mode))
 		return false;
@@ -254,7 +269,7 @@ void *mmu_rmw_slow(struct cpu *cpu, uint64_t va, unsigned size)
 
 	va = linear(cpu, va);
 	n = first_part(va, size);
-	if (!mmu_translate(cpu, va, MMU_WRITE, cpu->tlb_mode, &a))
+	if (!aligned(cpu, va, size) || !mmu_translate(cpu, va, MMU_WRITE, cpu->tlb_mode, &a))
 		return NULL;
 	if (n < size) {
 		mmu_translate(cpu, linear(cpu, va + n), MMU_WRITE, cpu->tlb_mode, &b);
@@ -273,7 +288,8 @@ void mmu_rmw_done(struct cpu *cpu, uint64_t va, unsigned size)
 	struct walk w;
 
 	va = linear(cpu, va);
-	/* The access has just succeeded; should the mapping be gone now, nothing is left to note. */
+	/* The access has just succeeded; should the mapping be gone now, nothing is left to note.
+	 */
 	if (!mmu_walk(cpu, va, MMU_WRITE, cpu->tlb_mode, true, &w))
 		return;
 	if (region_target(cpu, w.gpa, &t))
@@ -360,8 +376,7 @@ bool mmu_sys_read(struct cpu *cpu, uint64_t va, void *dst, unsigned size)
 	return true;
 }
 
-bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size,
-		  enum tlb_mode mode)
+bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size, enum tlb_mode mode)
 {
 	const struct tlb_entry *e;
 

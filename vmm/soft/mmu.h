@@ -3,9 +3,9 @@
  * Inline fast paths of guest memory access, and the parts of the MMU that only soft/ uses.
  *
  * An access that hits the TLB is one compare: (va - tag) is at most 4096 - size only for an access
- * that lies wholly in the page. Everything else (miss, page crossing, MMIO, code pages, watchpoints)
- * goes to the slow paths of mmu.c. Addresses are linear: outside 64-bit mode the caller has added the
- * segment base and cut the sum to 32 bits.
+ * that lies wholly in the page. Everything else (miss, page crossing, MMIO, code pages,
+ * watchpoints) goes to the slow paths of mmu.c. Addresses are linear: outside 64-bit mode the
+ * caller has added the segment base and cut the sum to 32 bits.
  */
 #ifndef SOFT_MMU_H
 #define SOFT_MMU_H
@@ -60,14 +60,14 @@ static inline bool mmu_write(struct cpu *cpu, uint64_t va, const void *src, unsi
 }
 
 /* mmu_read8(cpu, va, &val) ... mmu_write64(cpu, va, val) */
-#define MMU_DEFINE_ACCESS(bits)                                                                \
-	static inline bool mmu_read##bits(struct cpu *cpu, uint64_t va, uint##bits##_t *ret)   \
-	{                                                                                      \
-		return mmu_read(cpu, va, ret, bits / 8);                                       \
-	}                                                                                      \
-	static inline bool mmu_write##bits(struct cpu *cpu, uint64_t va, uint##bits##_t val)   \
-	{                                                                                      \
-		return mmu_write(cpu, va, &val, bits / 8);                                     \
+#define MMU_DEFINE_ACCESS(bits)                                                              \
+	static inline bool mmu_read##bits(struct cpu *cpu, uint64_t va, uint##bits##_t *ret) \
+	{                                                                                    \
+		return mmu_read(cpu, va, ret, bits / 8);                                     \
+	}                                                                                    \
+	static inline bool mmu_write##bits(struct cpu *cpu, uint64_t va, uint##bits##_t val) \
+	{                                                                                    \
+		return mmu_write(cpu, va, &val, bits / 8);                                   \
 	}
 
 MMU_DEFINE_ACCESS(8)
@@ -106,9 +106,9 @@ static inline void mmu_rmw_end(struct cpu *cpu, uint64_t va, unsigned size)
  */
 void *mmu_page_span(struct cpu *cpu, uint64_t va, enum mmu_access access, unsigned *ret_len);
 
-/* As the slow paths, with the rights of @mode instead of the present ones: stacks of other levels. */
-bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size,
-		  enum tlb_mode mode);
+/* As the slow paths, with the rights of @mode instead of the present ones: stacks of other levels.
+ */
+bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size, enum tlb_mode mode);
 
 static inline bool mmu_canonical(uint64_t va)
 {

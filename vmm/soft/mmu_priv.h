@@ -11,6 +11,11 @@ enum walk_rights {
 	WALK_NX = 1 << 2,
 };
 
+static inline bool mode_is_user(enum tlb_mode mode)
+{
+	return mode == TLB_USER || mode == TLB_USER_AC;
+}
+
 /* What a walk found. */
 struct walk {
 	gpa_t gpa;	/* of the byte asked for */
@@ -39,8 +44,7 @@ bool mmu_walk(struct cpu *cpu, uint64_t va, enum mmu_access access, enum tlb_mod
 	      struct walk *ret);
 
 /* Whether a page with @rights may be used in @mode for @access. */
-bool mmu_allowed(const struct cpu *cpu, uint8_t rights, enum mmu_access access,
-		 enum tlb_mode mode);
+bool mmu_allowed(const struct cpu *cpu, uint8_t rights, enum mmu_access access, enum tlb_mode mode);
 
 /* ---- mmu_tlb.c ---- */
 

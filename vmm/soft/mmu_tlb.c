@@ -3,18 +3,19 @@
  * The software TLB: arrays per address space and privilege, invalidation, and write tags that
  * decoded code and the dirty log withhold.
  *
- * Theory of operation. A slot (struct tlb_asid) stands for a PCID, or without PCIDs for a CR3 value,
- * or for paging switched off. Changing CR3 only selects another slot; the least recently used one is
- * recycled. Without PCIDs the slot that CR3 selects loses its non-global entries first, as the
- * architecture says. Global entries live in each slot they were used in, so whatever removes a global
- * translation looks at all slots.
+ * Theory of operation. A slot (struct tlb_asid) stands for a PCID, or without PCIDs for a CR3
+ * value, or for paging switched off. Changing CR3 only selects another slot; the least recently
+ * used one is recycled. Without PCIDs the slot that CR3 selects loses its non-global entries first,
+ * as the architecture says. Global entries live in each slot they were used in, so whatever removes
+ * a global translation looks at all slots.
  *
  * Write tags. GMEM_PAGE_WTLB in a page's flags says that some vCPU may hold a write tag. Installing
- * one sets WTLB and then looks at GMEM_PAGE_CODE; protecting a page sets CODE and then looks at WTLB:
- * both with one atomic operation on the same byte, so one of the two sees the other. When a tag may
- * exist, the protecting vCPU drops its own and asks the others, one request at a time, and waits until
- * each has passed a safe point (outside cpu_exec()). A vCPU outside the guest drops all its write tags
- * when it enters. While it waits it serves others' requests, so two of them never wait for each other.
+ * one sets WTLB and then looks at GMEM_PAGE_CODE; protecting a page sets CODE and then looks at
+ * WTLB: both with one atomic operation on the same byte, so one of the two sees the other. When a
+ * tag may exist, the protecting vCPU drops its own and asks the others, one request at a time, and
+ * waits until each has passed a safe point (outside cpu_exec()). A vCPU outside the guest drops all
+ * its write tags when it enters. While it waits it serves others' requests, so two of them never
+ * wait for each other.
  */
 #include "soft/mmu_priv.h"
 
@@ -24,10 +25,10 @@
 
 #include "base/checked.h"
 
-#define KEY_FREE     (~0ULL)
-#define KEY_UNPAGED  2ULL
-#define KEY_PCID     (1ULL << 63)
-#define PAGE_MASK    (~(GMEM_PAGE_SIZE - 1))
+#define KEY_FREE    (~0ULL)
+#define KEY_UNPAGED 2ULL
+#define KEY_PCID    (1ULL << 63)
+#define PAGE_MASK   (~(GMEM_PAGE_SIZE - 1))
 
 /* ---- arrays ---- */
 
@@ -167,7 +168,7 @@ void tlb_fill(struct cpu *cpu, enum tlb_mode mode, uint64_t va, const struct wal
 	e->addend = (uint64_t)(uintptr_t)t->host - va;
 	if (mmu_allowed(cpu, w->rights, MMU_EXEC, mode))
 		e->tag_x = page;
-	if (!watched(cpu, page)) {
+	if (mode != TLB_USER_AC && !watched(cpu, page)) {
 		if (mmu_allowed(cpu, w->rights, MMU_READ, mode))
 			e->tag_r = page;
 		if (w->dirty && mmu_allowed(cpu, w->rights, MMU_WRITE, mode) &&
@@ -237,7 +238,7 @@ void mmu_mode_changed(struct cpu *cpu)
 	enum tlb_mode mode = TLB_KERNEL_AC;
 
 	if (cpu->cpl == 3)
-		mode = TLB_USER;
+		mode = (cpu->rflags & FL_AC) && (cpu->cr0 & CR0_AM) ? TLB_USER_AC : TLB_USER;
 	else if ((cpu->cr4 & CR4_SMAP) && !(cpu->rflags & FL_AC))
 		mode = TLB_KERNEL;
 	cpu->tlb_mode = mode;

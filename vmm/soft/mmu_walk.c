@@ -2,9 +2,10 @@
 /*
  * Page-table walks: 4-level, PAE and two-level 32-bit paging.
  *
- * A walk reads the entries, checks presence, reserved bits and rights, and only then sets A (and D for a
- * write) with a compare-and-swap each: an entry that changed in between starts the walk again, so that
- * another processor's change is never overwritten. Refs: Intel SDM 3A 4.3-4.7; AMD APM 2 5.3-5.6.
+ * A walk reads the entries, checks presence, reserved bits and rights, and only then sets A (and D
+ * for a write) with a compare-and-swap each: an entry that changed in between starts the walk
+ * again, so that another processor's change is never overwritten. Refs: Intel SDM 3A 4.3-4.7; AMD
+ * APM 2 5.3-5.6.
  */
 #include "soft/mmu_priv.h"
 
@@ -61,8 +62,8 @@ static bool step_mark(struct cpu *cpu, const struct walker *wk, struct step *s, 
 	} else {
 		uint32_t old = (uint32_t)s->val;
 
-		ok = __atomic_compare_exchange_n((uint32_t *)s->p, &old, old | (uint32_t)bits, false,
-						 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+		ok = __atomic_compare_exchange_n((uint32_t *)s->p, &old, old | (uint32_t)bits,
+						 false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	}
 	if (ok)
 		note_write(cpu, s->gpa, wk->wide ? 8 : 4);
@@ -268,17 +269,17 @@ bool mmu_allowed(const struct cpu *cpu, uint8_t rights, enum mmu_access access, 
 {
 	if (cpu->paging == MMU_NONE)
 		return true;
-	if (mode == TLB_USER) {
+	if (mode_is_user(mode)) {
 		if (!(rights & WALK_U))
 			return false;
 	} else if (rights & WALK_U) {
-		if (access == MMU_EXEC ? (cpu->cr4 & CR4_SMEP) != 0 :
-					 mode == TLB_KERNEL && (cpu->cr4 & CR4_SMAP))
+		if (access == MMU_EXEC ? (cpu->cr4 & CR4_SMEP) != 0
+				       : mode == TLB_KERNEL && (cpu->cr4 & CR4_SMAP))
 			return false;
 	}
 	switch (access) {
 	case MMU_READ: return true;
-	case MMU_WRITE: return (rights & WALK_W) || (mode != TLB_USER && !(cpu->cr0 & CR0_WP));
+	case MMU_WRITE: return (rights & WALK_W) || (!mode_is_user(mode) && !(cpu->cr0 & CR0_WP));
 	case MMU_EXEC: return !(rights & WALK_NX);
 	}
 	return false;
@@ -286,10 +287,10 @@ bool mmu_allowed(const struct cpu *cpu, uint8_t rights, enum mmu_access access, 
 
 static uint32_t fault_code(const struct cpu *cpu, enum mmu_access access, enum tlb_mode mode)
 {
-	bool tells_fetch = (cpu->cr4 & CR4_SMEP) ||
-			   ((cpu->efer & EFER_NXE) && cpu->paging != MMU_32BIT);
+	bool tells_fetch =
+		(cpu->cr4 & CR4_SMEP) || ((cpu->efer & EFER_NXE) && cpu->paging != MMU_32BIT);
 
-	return (access == MMU_WRITE ? PF_W : 0) | (mode == TLB_USER ? PF_U : 0) |
+	return (access == MMU_WRITE ? PF_W : 0) | (mode_is_user(mode) ? PF_U : 0) |
 	       (access == MMU_EXEC && tells_fetch ? PF_I : 0);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model-specific registers. An MSR that is not listed raises #GP, as does a value that the real register
- * refuses.
+ * Model-specific registers. An MSR that is not listed raises #GP, as does a value that the real
+ * register refuses.
  */
 #include "soft/sys.h"
 
@@ -11,37 +11,37 @@
 #include "soft/exec.h"
 #include "soft/mmu.h"
 
-#define MSR_TSC		    0x10
-#define MSR_PLATFORM_ID	    0x17
-#define MSR_APIC_BASE	    0x1b
-#define MSR_TSC_ADJUST	    0x3b
-#define MSR_UCODE_REV	    0x8b
-#define MSR_MTRRCAP	    0xfe
-#define MSR_SYSENTER_CS	    0x174
-#define MSR_SYSENTER_ESP    0x175
-#define MSR_SYSENTER_EIP    0x176
-#define MSR_MISC_ENABLE	    0x1a0
-#define MSR_MTRR_VAR0	    0x200
-#define MSR_PAT		    0x277
-#define MSR_MTRR_DEF	    0x2ff
-#define MSR_TSC_DEADLINE    0x6e0
-#define MSR_X2APIC_FIRST    0x800
-#define MSR_X2APIC_LAST	    0x83f
-#define MSR_EFER	    0xc0000080
-#define MSR_STAR	    0xc0000081
-#define MSR_LSTAR	    0xc0000082
-#define MSR_CSTAR	    0xc0000083
-#define MSR_SFMASK	    0xc0000084
-#define MSR_FS_BASE	    0xc0000100
-#define MSR_GS_BASE	    0xc0000101
-#define MSR_KERNEL_GS_BASE  0xc0000102
-#define MSR_TSC_AUX	    0xc0000103
-#define MSR_AMD_PERF_FIRST  0xc0010000
-#define MSR_AMD_PERF_LAST   0xc0010007
-#define MSR_AMD_SYSCFG	    0xc0010010
-#define MSR_AMD_HWCR	    0xc0010015
-#define MSR_AMD_INT_PENDING 0xc0010055
-#define MSR_AMD_DE_CFG	    0xc0011029
+#define MSR_TSC			 0x10
+#define MSR_PLATFORM_ID		 0x17
+#define MSR_APIC_BASE		 0x1b
+#define MSR_TSC_ADJUST		 0x3b
+#define MSR_UCODE_REV		 0x8b
+#define MSR_MTRRCAP		 0xfe
+#define MSR_SYSENTER_CS		 0x174
+#define MSR_SYSENTER_ESP	 0x175
+#define MSR_SYSENTER_EIP	 0x176
+#define MSR_MISC_ENABLE		 0x1a0
+#define MSR_MTRR_VAR0		 0x200
+#define MSR_PAT			 0x277
+#define MSR_MTRR_DEF		 0x2ff
+#define MSR_TSC_DEADLINE	 0x6e0
+#define MSR_X2APIC_FIRST	 0x800
+#define MSR_X2APIC_LAST		 0x83f
+#define MSR_EFER		 0xc0000080
+#define MSR_STAR		 0xc0000081
+#define MSR_LSTAR		 0xc0000082
+#define MSR_CSTAR		 0xc0000083
+#define MSR_SFMASK		 0xc0000084
+#define MSR_FS_BASE		 0xc0000100
+#define MSR_GS_BASE		 0xc0000101
+#define MSR_KERNEL_GS_BASE	 0xc0000102
+#define MSR_TSC_AUX		 0xc0000103
+#define MSR_AMD_PERF_FIRST	 0xc0010000
+#define MSR_AMD_PERF_LAST	 0xc0010007
+#define MSR_AMD_SYSCFG		 0xc0010010
+#define MSR_AMD_HWCR		 0xc0010015
+#define MSR_AMD_INT_PENDING	 0xc0010055
+#define MSR_AMD_DE_CFG		 0xc0011029
 
 #define CPUID_1_EDX_MTRR	 (1U << 12)
 #define CPUID_1_ECX_DEADLINE	 (1U << 24)

@@ -363,7 +363,8 @@ enum insn_result exec_arpl(struct cpu *cpu, const struct insn *in)
 			return INSN_FAULT;
 		set_zf(cpu, true);
 	} else {
-		/* The destination is written in any case on real processors: check that it can be. */
+		/* The destination is written in any case on real processors: check that it can be.
+		 */
 		if (!rm_write(cpu, in, 2, dst))
 			return INSN_FAULT;
 		set_zf(cpu, false);

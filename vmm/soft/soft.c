@@ -273,11 +273,12 @@ static const struct state_desc irqchip_desc = {
 	.name = "irqchip",
 	.version = 1,
 	.min_version = 1,
-	.fields = (const struct state_field[]){
-		STATE_SUB(struct irqchip, ioapic, &ioapic_state_desc, 1, 1),
-		STATE_SUB(struct irqchip, pic, &pic_state_desc, 1, 1),
-		{ .type = STATE_END },
-	},
+	.fields =
+		(const struct state_field[]){
+			STATE_SUB(struct irqchip, ioapic, &ioapic_state_desc, 1, 1),
+			STATE_SUB(struct irqchip, pic, &pic_state_desc, 1, 1),
+			{ .type = STATE_END },
+		},
 	.post_load = irqchip_post_load,
 };
 

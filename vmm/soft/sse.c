@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SSE and MMX instructions: gates, operands, exceptions; plain C for the common moves, host stubs for
- * the rest. FXSAVE and MXCSR. Ref: Intel SDM 1 chapters 9-11, 3A 13. */
+/* SSE and MMX instructions: gates, operands, exceptions; plain C for the common moves, host stubs
+ * for the rest. FXSAVE and MXCSR. Ref: Intel SDM 1 chapters 9-11, 3A 13. */
 #include "soft/stub.h"
 
 #include "base/checked.h"
@@ -9,7 +9,6 @@
 #include "soft/mmu.h"
 
 #define MXCSR_HOST 0x1f80U
-
 
 static enum insn_result nm(struct cpu *cpu)
 {
@@ -173,9 +172,10 @@ static enum fast_result movd_store(struct cpu *cpu, const struct insn *in)
 
 static unsigned opcode_with_prefix(const struct insn *in)
 {
-	unsigned p = in->prefixes & INSN_PFX_F3 ? P_F3 :
-		     in->prefixes & INSN_PFX_F2 ? P_F2 :
-		     in->prefixes & INSN_PFX_66 ? P_66 : P_NONE;
+	unsigned p = in->prefixes & INSN_PFX_F3	  ? P_F3
+		     : in->prefixes & INSN_PFX_F2 ? P_F2
+		     : in->prefixes & INSN_PFX_66 ? P_66
+						  : P_NONE;
 
 	return p | in->opcode;
 }
@@ -185,10 +185,20 @@ static enum fast_result fast(struct cpu *cpu, const struct insn *in)
 	bool mem = insn_is_mem(in);
 
 	switch (opcode_with_prefix(in)) {
-	case P_NONE | 0x10: case P_66 | 0x10: case P_NONE | 0x28: case P_66 | 0x28:
-	case P_66 | 0x6f: case P_F3 | 0x6f: return load_xmm(cpu, in, 16, false);
-	case P_NONE | 0x11: case P_66 | 0x11: case P_NONE | 0x29: case P_66 | 0x29:
-	case P_66 | 0x7f: case P_F3 | 0x7f: case P_NONE | 0x2b: case P_66 | 0x2b:
+	case P_NONE | 0x10:
+	case P_66 | 0x10:
+	case P_NONE | 0x28:
+	case P_66 | 0x28:
+	case P_66 | 0x6f:
+	case P_F3 | 0x6f: return load_xmm(cpu, in, 16, false);
+	case P_NONE | 0x11:
+	case P_66 | 0x11:
+	case P_NONE | 0x29:
+	case P_66 | 0x29:
+	case P_66 | 0x7f:
+	case P_F3 | 0x7f:
+	case P_NONE | 0x2b:
+	case P_66 | 0x2b:
 	case P_66 | 0xe7: return store_xmm(cpu, in, 16);
 	case P_F3 | 0x10: return load_xmm(cpu, in, 4, !mem);
 	case P_F2 | 0x10: return load_xmm(cpu, in, 8, !mem);
@@ -198,11 +208,20 @@ static enum fast_result fast(struct cpu *cpu, const struct insn *in)
 	case P_66 | 0xd6: return mem ? store_xmm(cpu, in, 8) : FAST_NO;
 	case P_66 | 0x6e: return movd_load(cpu, in);
 	case P_66 | 0x7e: return movd_store(cpu, in);
-	case P_NONE | 0x54: case P_66 | 0x54: case P_66 | 0xdb: return logic_xmm(cpu, in, LOGIC_AND);
-	case P_NONE | 0x55: case P_66 | 0x55: case P_66 | 0xdf: return logic_xmm(cpu, in, LOGIC_ANDN);
-	case P_NONE | 0x56: case P_66 | 0x56: case P_66 | 0xeb: return logic_xmm(cpu, in, LOGIC_OR);
-	case P_NONE | 0x57: case P_66 | 0x57: case P_66 | 0xef: return logic_xmm(cpu, in, LOGIC_XOR);
-	case P_NONE | 0x13: case P_66 | 0x13: return store_xmm(cpu, in, 8);
+	case P_NONE | 0x54:
+	case P_66 | 0x54:
+	case P_66 | 0xdb: return logic_xmm(cpu, in, LOGIC_AND);
+	case P_NONE | 0x55:
+	case P_66 | 0x55:
+	case P_66 | 0xdf: return logic_xmm(cpu, in, LOGIC_ANDN);
+	case P_NONE | 0x56:
+	case P_66 | 0x56:
+	case P_66 | 0xeb: return logic_xmm(cpu, in, LOGIC_OR);
+	case P_NONE | 0x57:
+	case P_66 | 0x57:
+	case P_66 | 0xef: return logic_xmm(cpu, in, LOGIC_XOR);
+	case P_NONE | 0x13:
+	case P_66 | 0x13: return store_xmm(cpu, in, 8);
 	case P_66 | 0x12: return load_xmm(cpu, in, 8, true);
 	default: return FAST_NO;
 	}
@@ -254,8 +273,7 @@ static bool mxcsr_commit(struct cpu *cpu, const struct stub_regs *r)
 	return true;
 }
 
-static void regs_prepare(struct cpu *cpu, const struct insn *in, unsigned uses,
-			 struct stub_regs *r)
+static void regs_prepare(struct cpu *cpu, const struct insn *in, unsigned uses, struct stub_regs *r)
 {
 	uint32_t mxcsr = le32_load(cpu->fx + FX_MXCSR);
 
@@ -311,8 +329,8 @@ static enum insn_result by_stub(struct cpu *cpu, const struct insn *in, unsigned
 	if ((uses & STUB_MXCSR) && !mxcsr_commit(cpu, &r))
 		return INSN_FAULT;
 	if (store)
-		return seg_result(cpu, in, mmu_write_slow(cpu, va, buf, in->mem_size)) ? INSN_DONE :
-											INSN_FAULT;
+		return seg_result(cpu, in, mmu_write_slow(cpu, va, buf, in->mem_size)) ? INSN_DONE
+										       : INSN_FAULT;
 	regs_commit(cpu, in, uses, &r);
 	return INSN_DONE;
 }
@@ -361,8 +379,8 @@ enum insn_result exec_sse(struct cpu *cpu, const struct insn *in)
 		cpu->fx[FX_FSW + 1] &= (uint8_t) ~(FSW_TOP >> 8);
 		return INSN_DONE;
 	}
-	res = in->map == INSN_MAP_0F && in->opcode == 0xf7 ? maskmov(cpu, in) :
-							      by_stub(cpu, in, uses);
+	res = in->map == INSN_MAP_0F && in->opcode == 0xf7 ? maskmov(cpu, in)
+							   : by_stub(cpu, in, uses);
 	if (res == INSN_DONE && (uses & STUB_MMX) && in->opcode != 0xf7)
 		mmx_finish(cpu, in);
 	return res;

@@ -11,9 +11,9 @@
 #include "soft/mmu.h"
 #include "soft/sys.h"
 
-#define PAT_RESET  0x0007040600070406ULL
-#define MXCSR_INIT 0x1f80
-#define FCW_INIT   0x037f
+#define PAT_RESET     0x0007040600070406ULL
+#define MXCSR_INIT    0x1f80
+#define FCW_INIT      0x037f
 
 #define FX_FCW	      0
 #define FX_MXCSR      24
@@ -190,9 +190,9 @@ void soft_get_state(struct hv_vcpu *v, struct hv_vcpu_state *s)
 
 /* ---- loading ---- */
 
-#define REFUSE(cond, field)                                                           \
-	do {                                                                          \
-		if (cond)                                                             \
+#define REFUSE(cond, field)                                                          \
+	do {                                                                         \
+		if (cond)                                                            \
 			return err_set(err, -EINVAL, "vcpu." field " is not valid"); \
 	} while (0)
 
@@ -206,9 +206,9 @@ static int check_control(const struct cpu *cpu, const struct hv_vcpu_state *s, s
 	bool paging = s->cr0 & CR0_PG, lma = s->efer & EFER_LMA;
 
 	REFUSE(s->cr0 >> 32 || (paging && !(s->cr0 & CR0_PE)), "cr0");
-	REFUSE(s->cr4 & ~(uint64_t)(CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE | CR4_PCE |
-				    CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP | CR4_FSGSBASE | CR4_PCIDE |
-				    CR4_SMEP | CR4_SMAP),
+	REFUSE(s->cr4 & ~(uint64_t)(CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |
+				    CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_UMIP |
+				    CR4_FSGSBASE | CR4_PCIDE | CR4_SMEP | CR4_SMAP),
 	       "cr4");
 	REFUSE(s->efer & ~(uint64_t)(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE), "efer");
 	REFUSE(lma != (paging && (s->efer & EFER_LME)), "efer");
@@ -216,7 +216,8 @@ static int check_control(const struct cpu *cpu, const struct hv_vcpu_state *s, s
 	REFUSE(s->cr3 >> cpu->phys_bits, "cr3");
 	REFUSE(s->cr8 > 15, "cr8");
 	REFUSE((s->rflags >> 32) || (s->rflags & FL_VM), "rflags");
-	REFUSE(lma && (s->seg[HV_CS].attr & (HV_SEG_L | HV_SEG_DB)) == (HV_SEG_L | HV_SEG_DB), "seg");
+	REFUSE(lma && (s->seg[HV_CS].attr & (HV_SEG_L | HV_SEG_DB)) == (HV_SEG_L | HV_SEG_DB),
+	       "seg");
 	return 0;
 }
 
@@ -259,8 +260,11 @@ static void set_events(struct cpu *cpu, const struct hv_vcpu_state *s)
 	cpu->nmi_masked = s->nmi_masked;
 	cpu->sipi_vector = s->sipi_vector;
 	cpu->exc = (struct cpu_exc){
-		.pending = s->exc_pending, .vector = s->exc_vector, .has_error = s->exc_has_error,
-		.error = s->exc_error, .cr2 = s->cr2,
+		.pending = s->exc_pending,
+		.vector = s->exc_vector,
+		.has_error = s->exc_has_error,
+		.error = s->exc_error,
+		.cr2 = s->cr2,
 	};
 	if (s->nmi_pending)
 		atomic_fetch_or(&cpu->events, CPU_EV_NMI);
@@ -272,8 +276,8 @@ static void set_events(struct cpu *cpu, const struct hv_vcpu_state *s)
 }
 
 /*
- * The first state of a stop that carries a TSC sets the VM's clock; the others follow it, so that TSCs
- * which agreed when they were saved agree again.
+ * The first state of a stop that carries a TSC sets the VM's clock; the others follow it, so that
+ * TSCs which agreed when they were saved agree again.
  */
 static void set_clock(struct cpu *cpu, uint64_t tsc)
 {

@@ -13,9 +13,9 @@
 #include "base/checked.h"
 #include "soft/sys.h"
 
-#define ARENA_SIZE  (512 * KIB)
-#define STUB_MAX    160 /* bytes; the longest is about 120 */
-#define CACHE_SLOTS 4096
+#define ARENA_SIZE	   (512 * KIB)
+#define STUB_MAX	   160 /* bytes; the longest is about 120 */
+#define CACHE_SLOTS	   4096
 
 #define CPUID_1_ECX_PCLMUL (1U << 1)
 #define CPUID_1_ECX_AES	   (1U << 25)
@@ -56,11 +56,21 @@ static unsigned uses_0f(uint8_t op)
 	switch (op) {
 	case 0x2e:
 	case 0x2f: return STUB_MXCSR | STUB_FLAGS_OUT;
-	case 0x70: case 0x71: case 0x72: case 0x73: case 0xc4: case 0xc5: case 0xc6:
-		return STUB_IMM8;
+	case 0x70:
+	case 0x71:
+	case 0x72:
+	case 0x73:
+	case 0xc4:
+	case 0xc5:
+	case 0xc6: return STUB_IMM8;
 	case 0xc2: return STUB_MXCSR | STUB_IMM8;
-	case 0x2a: case 0x2c: case 0x2d: case 0x7c: case 0x7d: case 0xd0: case 0xe6:
-		return STUB_MXCSR;
+	case 0x2a:
+	case 0x2c:
+	case 0x2d:
+	case 0x7c:
+	case 0x7d:
+	case 0xd0:
+	case 0xe6: return STUB_MXCSR;
 	default:
 		if ((op >= 0x51 && op <= 0x53) || (op >= 0x58 && op <= 0x5f))
 			return STUB_MXCSR;
@@ -71,7 +81,9 @@ static unsigned uses_0f(uint8_t op)
 static unsigned uses_0f38(uint8_t op)
 {
 	switch (op) {
-	case 0x10: case 0x14: case 0x15: return STUB_XMM0_IN;
+	case 0x10:
+	case 0x14:
+	case 0x15: return STUB_XMM0_IN;
 	case 0x17: return STUB_FLAGS_OUT;
 	default: return 0;
 	}
@@ -80,8 +92,12 @@ static unsigned uses_0f38(uint8_t op)
 static unsigned uses_0f3a(uint8_t op)
 {
 	switch (op) {
-	case 0x08: case 0x09: case 0x0a: case 0x0b: case 0x40: case 0x41:
-		return STUB_IMM8 | STUB_MXCSR;
+	case 0x08:
+	case 0x09:
+	case 0x0a:
+	case 0x0b:
+	case 0x40:
+	case 0x41: return STUB_IMM8 | STUB_MXCSR;
 	case 0x60: return STUB_IMM8 | STUB_FLAGS_OUT | STUB_LENGTHS | STUB_XMM0_OUT;
 	case 0x61: return STUB_IMM8 | STUB_FLAGS_OUT | STUB_LENGTHS | STUB_ECX_OUT;
 	case 0x62: return STUB_IMM8 | STUB_FLAGS_OUT | STUB_XMM0_OUT;
@@ -306,8 +322,8 @@ static void emit_x87(struct emit *e, const struct insn *in, unsigned uses)
 	emit8(e, in->mod != 3 ? (in->modrm & 0x38) | 6 : in->modrm);
 	if (uses & STUB_FLAGS_OUT)
 		emit_flags_out(e);
-	EMIT(e, 0x48, 0x0f, 0xae, 0x07);	/* fxsave64 [rdi] */
-	EMIT(e, 0xdb, 0xe3);			/* fninit */
+	EMIT(e, 0x48, 0x0f, 0xae, 0x07);	     /* fxsave64 [rdi] */
+	EMIT(e, 0xdb, 0xe3);			     /* fninit */
 	EMIT(e, 0x41, 0x0f, 0xae, 0x50, 0x2c, 0xc3); /* ldmxcsr [r8+44]; ret */
 }
 

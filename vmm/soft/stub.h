@@ -2,12 +2,13 @@
 /*
  * Host stubs: small pieces of host code that run one guest SSE, MMX or x87 instruction.
  *
- * Theory of operation. A stub is made from the *decoded* instruction, never from guest bytes: the same
- * opcode with the same vector registers, a general register operand in RAX, a memory operand at [RSI].
- * It loads what it needs from the FXSAVE image at RDI, runs the instruction, stores back and returns.
- * Stubs are keyed by everything that goes into their code and live in one arena per vCPU of fixed size;
- * when that is full, all are dropped and made again as needed. W^X: the arena is a memfd mapped twice,
- * once writable and once executable; guest and decoder never see the writable view.
+ * Theory of operation. A stub is made from the *decoded* instruction, never from guest bytes: the
+ * same opcode with the same vector registers, a general register operand in RAX, a memory operand
+ * at [RSI]. It loads what it needs from the FXSAVE image at RDI, runs the instruction, stores back
+ * and returns. Stubs are keyed by everything that goes into their code and live in one arena per
+ * vCPU of fixed size; when that is full, all are dropped and made again as needed. W^X: the arena
+ * is a memfd mapped twice, once writable and once executable; guest and decoder never see the
+ * writable view.
  */
 #ifndef SOFT_STUB_H
 #define SOFT_STUB_H
@@ -29,7 +30,7 @@ typedef void (*stub_fn)(uint8_t *fx, void *mem, struct stub_regs *regs);
 
 /* What the stub of an instruction does: for the callers' bookkeeping. */
 enum stub_use {
-	STUB_MXCSR = 1 << 0,	/* floating point: MXCSR counts */
+	STUB_MXCSR = 1 << 0,	 /* floating point: MXCSR counts */
 	STUB_FLAGS_OUT = 1 << 1, /* sets the arithmetic flags */
 	STUB_FLAGS_IN = 1 << 2,
 	STUB_MMX = 1 << 3,
@@ -46,27 +47,28 @@ unsigned stub_uses(const struct insn *in);
 /* Find or make the stub. Never NULL. */
 stub_fn stub_get(struct cpu *cpu, const struct insn *in, unsigned uses);
 
-/* Return: -EOPNOTSUPP when the host lacks SSE4.2, or AES or PCLMUL that the guest is promised; -errno. */
+/* Return: -EOPNOTSUPP when the host lacks SSE4.2, or AES or PCLMUL that the guest is promised;
+ * -errno. */
 int stub_cpu_new(struct cpu *cpu, struct err *err);
 void stub_cpu_free(struct cpu *cpu);
 
 /* ---- FXSAVE image in cpu->fx ---- */
 
-#define FX_FCW	 0
-#define FX_FSW	 2
-#define FX_FTW	 4 /* abridged: one bit a physical register */
-#define FX_FOP	 6
-#define FX_FIP	 8
-#define FX_FDP	 16
-#define FX_MXCSR 24
-#define FX_MASK	 28
-#define FX_ST	 32
-#define FX_XMM	 160
+#define FX_FCW	    0
+#define FX_FSW	    2
+#define FX_FTW	    4 /* abridged: one bit a physical register */
+#define FX_FOP	    6
+#define FX_FIP	    8
+#define FX_FDP	    16
+#define FX_MXCSR    24
+#define FX_MASK	    28
+#define FX_ST	    32
+#define FX_XMM	    160
 
 #define FSW_ES	    0x0080
 #define FSW_B	    0x8000
 #define FSW_EXC	    0x003f
-#define FSW_TOP     0x3800
+#define FSW_TOP	    0x3800
 #define MXCSR_VALID 0xffffU
 #define MXCSR_FLAGS 0x003fU
 #define MXCSR_MASKS 0x1f80U

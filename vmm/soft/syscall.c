@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Changes of privilege without descriptors: SYSCALL, SYSRET, SYSENTER, SYSEXIT, software interrupts;
- * SWAPGS and the FS/GS base instructions.
+ * Changes of privilege without descriptors: SYSCALL, SYSRET, SYSENTER, SYSEXIT, software
+ * interrupts; SWAPGS and the FS/GS base instructions.
  *
- * SYSCALL follows AMD's rules (legal in legacy and compatibility mode too); SYSENTER Intel's (legal in
- * long mode). SYSRET does not check RCX, as on AMD: the fetch at level 3 then faults.
+ * SYSCALL follows AMD's rules (legal in legacy and compatibility mode too); SYSENTER Intel's (legal
+ * in long mode). SYSRET does not check RCX, as on AMD: the fetch at level 3 then faults.
  */
 #include "soft/desc.h"
 
@@ -71,8 +71,8 @@ enum insn_result exec_sysret(struct cpu *cpu, const struct insn *in)
 	if (cpu_is_long(cpu)) {
 		cpu->rip = code64 ? cpu->gpr[HV_RCX] : (uint32_t)cpu->gpr[HV_RCX];
 		cpu->rflags = ((uint32_t)cpu->gpr[HV_R11] & 0x3c7fd7) | FL_ONE;
-		enter_flat(cpu, (uint16_t)((base + (code64 ? 16 : 0)) | 3), (uint16_t)((base + 8) | 3),
-			   3, code64);
+		enter_flat(cpu, (uint16_t)((base + (code64 ? 16 : 0)) | 3),
+			   (uint16_t)((base + 8) | 3), 3, code64);
 	} else {
 		cpu->rip = (uint32_t)cpu->gpr[HV_RCX];
 		cpu->rflags |= FL_IF;

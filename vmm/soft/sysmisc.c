@@ -2,9 +2,13 @@
 /* Interrupt flag, AC, cache and TLB instructions, HLT, hypercalls. */
 #include "soft/desc.h"
 
+#include <sched.h>
+
 #include "soft/exec.h"
 #include "soft/interp/operand.h"
 #include "soft/mmu.h"
+
+#define PAUSES_TO_YIELD 32
 
 static enum insn_result gp(struct cpu *cpu)
 {
@@ -49,8 +53,8 @@ enum insn_result exec_sti(struct cpu *cpu, const struct insn *in)
 
 enum insn_result exec_pushf(struct cpu *cpu, const struct insn *in)
 {
-	return stack_push(cpu, in->op_size, cpu->rflags & ~(FL_VM | FL_RF)) ? INSN_DONE :
-									      INSN_FAULT;
+	return stack_push(cpu, in->op_size, cpu->rflags & ~(FL_VM | FL_RF)) ? INSN_DONE
+									    : INSN_FAULT;
 }
 
 enum insn_result exec_popf(struct cpu *cpu, const struct insn *in)
@@ -84,7 +88,21 @@ enum insn_result exec_stac(struct cpu *cpu, const struct insn *in)
 	return set_ac(cpu, FL_AC);
 }
 
-/* ---- HLT and what a hypervisor would take ---- */
+/* ---- PAUSE, HLT and what a hypervisor would take ---- */
+
+/*
+ * A spinning vCPU may wait for one whose host thread has no processor: let that one run. The
+ * counter is not reset by other code, so this is now and then for short waits, and often for long
+ * ones.
+ */
+enum insn_result exec_pause(struct cpu *cpu, const struct insn *in)
+{
+	if (cpu->vm->n_cpus > 1 && ++cpu->n_pauses >= PAUSES_TO_YIELD) {
+		cpu->n_pauses = 0;
+		sched_yield();
+	}
+	return INSN_DONE;
+}
 
 enum insn_result exec_hlt(struct cpu *cpu, const struct insn *in)
 {

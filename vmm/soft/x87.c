@@ -2,11 +2,10 @@
 /*
  * x87: control instructions in C on the FXSAVE image, arithmetic by host stubs.
  *
- * The instruction and data pointers of the image are always the guest's own: control instructions that
- * store or load them never run on the host, and after each stub they are set here. An unmasked exception
- * waits in FSW.ES until the next waiting instruction raises #MF; CR0.NE is not asked, as nothing here
- * has the external error line of old.
- * Ref: Intel SDM 1 chapter 8; AMD APM 1 chapter 6.
+ * The instruction and data pointers of the image are always the guest's own: control instructions
+ * that store or load them never run on the host, and after each stub they are set here. An unmasked
+ * exception waits in FSW.ES until the next waiting instruction raises #MF; CR0.NE is not asked, as
+ * nothing here has the external error line of old. Ref: Intel SDM 1 chapter 8; AMD APM 1 chapter 6.
  */
 #include "soft/stub.h"
 
@@ -15,7 +14,7 @@
 #include "soft/interp/operand.h"
 #include "soft/mmu.h"
 
-#define FCW_INIT 0x037f
+#define FCW_INIT     0x037f
 #define FCW_WRITABLE 0x1f3f
 
 static unsigned fsw(const struct cpu *cpu)
@@ -95,13 +94,19 @@ static unsigned full_tags(const struct cpu *cpu)
 	return tags;
 }
 
-/* 14 or 28 bytes, protected-mode form (real mode packs the pointers differently; selectors are 0). */
+/* 14 or 28 bytes, protected-mode form (real mode packs the pointers differently; selectors are 0).
+ */
 static unsigned env_build(const struct cpu *cpu, unsigned op_size, uint8_t *buf)
 {
 	unsigned w = op_size == 2 ? 2 : 4;
 	const uint32_t vals[7] = {
-		fcw(cpu), fsw(cpu), full_tags(cpu), le32_load(cpu->fx + FX_FIP),
-		(uint32_t)(le16_load(cpu->fx + FX_FOP) & 0x7ff) << 16, le32_load(cpu->fx + FX_FDP), 0,
+		fcw(cpu),
+		fsw(cpu),
+		full_tags(cpu),
+		le32_load(cpu->fx + FX_FIP),
+		(uint32_t)(le16_load(cpu->fx + FX_FOP) & 0x7ff) << 16,
+		le32_load(cpu->fx + FX_FDP),
+		0,
 	};
 
 	for (unsigned i = 0; i < 7; i++) {
@@ -189,8 +194,8 @@ static enum insn_result do_fldenv(struct cpu *cpu, const struct insn *in)
 	for (unsigned i = 0; i < 8; i++)
 		memcpy(tmp + 16 * ((i + old_top) & 7), st + 16 * i, 16);
 	for (unsigned i = 0; i < 8; i++)
-		memcpy(cpu->fx + FX_ST + 16 * i, tmp + 16 * ((i + ((fsw(cpu) & FSW_TOP) >> 11)) & 7),
-		       16);
+		memcpy(cpu->fx + FX_ST + 16 * i,
+		       tmp + 16 * ((i + ((fsw(cpu) & FSW_TOP) >> 11)) & 7), 16);
 	return INSN_DONE;
 }
 
@@ -223,8 +228,18 @@ static enum insn_result do_frstor(struct cpu *cpu, const struct insn *in)
 /* ---- control instructions ---- */
 
 enum x87_control {
-	X87_ARITH, X87_FNINIT, X87_FNCLEX, X87_FNSTSW, X87_FNSTSW_AX, X87_FNSTCW, X87_FNSTENV,
-	X87_FNSAVE, X87_FLDCW, X87_FLDENV, X87_FRSTOR, X87_NOP,
+	X87_ARITH,
+	X87_FNINIT,
+	X87_FNCLEX,
+	X87_FNSTSW,
+	X87_FNSTSW_AX,
+	X87_FNSTCW,
+	X87_FNSTENV,
+	X87_FNSAVE,
+	X87_FLDCW,
+	X87_FLDENV,
+	X87_FRSTOR,
+	X87_NOP,
 };
 
 static enum x87_control classify(const struct insn *in)
@@ -241,8 +256,10 @@ static enum x87_control classify(const struct insn *in)
 		return esc == 7 && in->modrm == 0xe0 ? X87_FNSTSW_AX : X87_ARITH;
 	}
 	if (esc == 1 && reg >= 4)
-		return reg == 4 ? X87_FLDENV : reg == 5 ? X87_FLDCW :
-		       reg == 6 ? X87_FNSTENV : X87_FNSTCW;
+		return reg == 4	  ? X87_FLDENV
+		       : reg == 5 ? X87_FLDCW
+		       : reg == 6 ? X87_FNSTENV
+				  : X87_FNSTCW;
 	if (esc == 5 && (reg == 4 || reg >= 6))
 		return reg == 4 ? X87_FRSTOR : reg == 6 ? X87_FNSAVE : X87_FNSTSW;
 	return X87_ARITH;

@@ -98,7 +98,7 @@ static uint8_t *span(struct rep *r, unsigned seg, uint64_t ea, enum mmu_access a
 	unsigned len;
 	uint8_t *p;
 
-	if (r->step < 0 || !fast_seg(r->cpu, seg) || ea > r->amask - GMEM_PAGE_SIZE)
+	if ((r->cpu->rflags & FL_TF) || r->step < 0 || !fast_seg(r->cpu, seg) || ea > r->amask - GMEM_PAGE_SIZE)
 		return NULL;
 	p = mmu_page_span(r->cpu, va, access, &len);
 	if (p && len < *room)
