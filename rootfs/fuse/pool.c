@@ -217,7 +217,7 @@ static void worker_loop(struct fuse_worker *w)
 		pool_serve(p, w, req);
 		pthread_mutex_lock(&p->lock);
 		p->n_busy--;
-		if (p->paused && !p->n_busy)
+		if (p->draining && !p->n_busy && !p->n_queued)
 			pthread_cond_broadcast(&p->changed);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -371,9 +371,11 @@ void fuse_server_quiesce(struct fuse_server *srv)
 	struct fuse_pool *p = &srv->pool;
 
 	pthread_mutex_lock(&p->lock);
-	p->paused = true;
-	while (p->n_busy)
+	p->draining = true;
+	while (p->running && (p->n_busy || p->n_queued))
 		pthread_cond_wait(&p->changed, &p->lock);
+	p->draining = false;
+	p->paused = true;
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -391,7 +393,7 @@ void fuse_pool_run_job(struct fuse_server *srv, fuse_job_fn fn, void *arg)
 {
 	struct fuse_pool *p = &srv->pool;
 
-	if (!p->running) {
+	if (!p->running || pthread_equal(pthread_self(), srv->workers[0].thread)) {
 		fn(arg);
 		return;
 	}

@@ -75,7 +75,7 @@ struct fuse_pool {
 	_Atomic uint32_t wake_seq; /* futex */
 	_Atomic uint32_t n_spinning;
 	uint32_t n_sleeping, n_busy, n_slow, n_workers;
-	bool paused, stopping, running;
+	bool paused, draining, stopping, running;
 	int start_result;
 	bool start_done;
 	struct err start_err;

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "kernelstore.h"
+#include "share.h"
 #include "terminal.h"
 #include "vmm/vm.h"
 
@@ -38,6 +39,8 @@ static const char help[] =
 	"  --vcpus N           virtual CPUs, 1 to 32 (default 1)\n"
 	"  --cmdline TEXT      added to the default kernel command line\n"
 	"  --cmdline-only TEXT the whole kernel command line\n"
+	"  --share DIR=TAG     the guest mounts directory DIR as virtiofs TAG; may be repeated\n"
+	"  --share-cache MODE  auto (default), never or always, for those that follow\n"
 	"  --console WHICH     serial (default) or virtio\n"
 	"  --backend NAME      auto (default) or soft\n"
 	"  --soft-mode MODE    fast (default) or step: one instruction at a time\n"
@@ -59,6 +62,13 @@ struct vm_options {
 	bool cmdline_only, virtio_console, step, stats, help;
 	uint64_t ram_bytes;
 	unsigned n_vcpus;
+	struct vm_share {
+		char *dir; /* of the argument, cut at '=' */
+		const char *tag;
+		enum fuse_cache cache;
+	} shares[VM_MAX_FS];
+	unsigned n_shares;
+	enum fuse_cache share_cache;
 };
 
 enum {
@@ -68,6 +78,8 @@ enum {
 	OPT_VCPUS,
 	OPT_CMDLINE,
 	OPT_CMDLINE_ONLY,
+	OPT_SHARE,
+	OPT_SHARE_CACHE,
 	OPT_CONSOLE,
 	OPT_BACKEND,
 	OPT_SOFT_MODE,
@@ -82,6 +94,8 @@ static const struct option options[] = {
 	{ "vcpus", required_argument, NULL, OPT_VCPUS },
 	{ "cmdline", required_argument, NULL, OPT_CMDLINE },
 	{ "cmdline-only", required_argument, NULL, OPT_CMDLINE_ONLY },
+	{ "share", required_argument, NULL, OPT_SHARE },
+	{ "share-cache", required_argument, NULL, OPT_SHARE_CACHE },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "backend", required_argument, NULL, OPT_BACKEND },
 	{ "soft-mode", required_argument, NULL, OPT_SOFT_MODE },
@@ -100,6 +114,34 @@ static int parse_choice(const char *text, const char *no, const char *yes, bool 
 	return 0;
 }
 
+static int parse_cache(const char *text, enum fuse_cache *ret)
+{
+	static const char *const names[] = { [FUSE_CACHE_AUTO] = "auto",
+					     [FUSE_CACHE_NEVER] = "never",
+					     [FUSE_CACHE_ALWAYS] = "always" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		if (!strcmp(text, names[i])) {
+			*ret = (enum fuse_cache)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* DIR=TAG; the directory may contain '=', the tag not. */
+static int take_share(struct vm_options *o, char *text)
+{
+	char *eq = strrchr(text, '=');
+
+	if (!eq || eq == text || !eq[1] || o->n_shares == VM_MAX_FS)
+		return -EINVAL;
+	*eq = 0;
+	o->shares[o->n_shares++] =
+		(struct vm_share){ .dir = text, .tag = eq + 1, .cache = o->share_cache };
+	return 0;
+}
+
 /* Returns 0, or -EINVAL for a bad value. */
 static int take_option(struct vm_options *o, int c)
 {
@@ -113,6 +155,8 @@ static int take_option(struct vm_options *o, int c)
 		o->cmdline = optarg;
 		o->cmdline_only = c == OPT_CMDLINE_ONLY;
 		return 0;
+	case OPT_SHARE: return take_share(o, optarg);
+	case OPT_SHARE_CACHE: return parse_cache(optarg, &o->share_cache);
 	case OPT_CONSOLE: return parse_choice(optarg, "serial", "virtio", &o->virtio_console);
 	case OPT_BACKEND: o->backend = optarg; return 0;
 	case OPT_SOFT_MODE: return parse_choice(optarg, "fast", "step", &o->step);
@@ -238,10 +282,44 @@ static int exit_status(const struct vm_exit *end, enum terminal_event event, int
 	return CLI_FAIL;
 }
 
+static void shares_free(struct share **shares)
+{
+	for (unsigned i = 0; i < VM_MAX_FS; i++)
+		share_free(shares[i]);
+}
+
+static int shares_make(const struct vm_options *o, struct share **shares, struct vm_config *config,
+		       struct err *err)
+{
+	for (unsigned i = 0; i < o->n_shares; i++) {
+		struct fuse_options opt = { .cache = o->shares[i].cache };
+		int r = share_new(o->shares[i].dir, &opt, &shares[i], err);
+
+		if (r < 0)
+			return r;
+		config->fs[config->n_fs++] = (struct vm_fs){
+			.tag = o->shares[i].tag,
+			.backend = share_backend(shares[i]),
+			.n_queues = 1,
+		};
+	}
+	return 0;
+}
+
+static int shares_start(const struct vm_options *o, struct share **shares, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < o->n_shares; i++)
+		r = share_start(shares[i], err);
+	return r;
+}
+
 /* From here on the terminal may be raw: it is put back before anything is said. */
 static int run(const struct vm_options *o, struct vm_config *config)
 {
 	struct console_backend console = { .in_fd = -1, .out_fd = -1 };
+	struct share *shares[VM_MAX_FS] = { NULL };
 	struct err err = { 0 };
 	struct terminal term;
 	struct vm_exit end = { 0 };
@@ -257,7 +335,11 @@ static int run(const struct vm_options *o, struct vm_config *config)
 	else
 		config->serial = &console;
 	if (r == 0)
+		r = shares_make(o, shares, config, &err);
+	if (r == 0)
 		r = vm_new(config, &vm, &err);
+	if (r == 0)
+		r = shares_start(o, shares, &err);
 	if (r == 0)
 		r = vm_start(vm, &err);
 	if (r == 0) {
@@ -270,6 +352,7 @@ static int run(const struct vm_options *o, struct vm_config *config)
 	if (o->stats && vm)
 		print_stats(vm, clock_monotonic_ns() - start);
 	vm_free(vm);
+	shares_free(shares);
 	return r;
 }
 

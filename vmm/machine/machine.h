@@ -41,6 +41,7 @@ struct machine {
 	unsigned n_devs;
 	struct acpi_virtio_slot slots[MACHINE_MAX_VIRTIO];
 	unsigned n_slots;
+	unsigned n_fs; /* of the configuration's, made so far */
 	struct device *i8042, *pit, *console; /* borrowed from devs; console may be NULL */
 };
 

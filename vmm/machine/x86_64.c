@@ -2,6 +2,7 @@
 /* The x86-64 machine: every device with its place, in one table. */
 #include "machine/machine.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,11 +137,18 @@ static int make_rng(struct machine *m, const struct virtio_env *env, struct devi
 	return m->config->virtio_rng ? virtio_rng_new(env, ret, err) : 0;
 }
 
+static int make_fs(struct machine *m, const struct virtio_env *env, struct device **ret,
+		   struct err *err)
+{
+	if (m->n_fs == m->config->n_fs)
+		return 0;
+	return virtio_fs_new(env, &m->config->fs[m->n_fs++], ret, err);
+}
+
 /* In slot order: a device's address and interrupt depend on those before it. */
 static int (*const x86_64_virtio[])(struct machine *m, const struct virtio_env *env,
 				    struct device **ret, struct err *err) = {
-	make_console,
-	make_rng,
+	make_console, make_rng, make_fs, make_fs, make_fs, make_fs,
 };
 
 static unsigned next_gsi(const struct machine *m)
@@ -176,6 +184,8 @@ static int add_virtio(struct machine *m, struct err *err)
 	}
 	return 0;
 }
+
+static_assert(VM_MAX_FS == 4, "one make_fs each");
 
 /* ---- memory ---- */
 
@@ -226,6 +236,9 @@ static int reserve_fixed(struct machine *m, struct err *err)
 
 static int check_config(const struct vm_config *config, struct err *err)
 {
+	if (config->n_fs > VM_MAX_FS)
+		return err_set(err, -EINVAL, "%u shared directories: at most %d are possible",
+			       config->n_fs, VM_MAX_FS);
 	if (config->n_vcpus == 0 || config->n_vcpus > HV_MAX_VCPUS)
 		return err_set(err, -EINVAL, "%u vCPUs: 1 to %d are possible", config->n_vcpus,
 			       HV_MAX_VCPUS);
@@ -252,8 +265,8 @@ int machine_new(const struct vm_config *config, const struct machine_env *env, s
 		return err_set(err, -ENOMEM, "no memory for the machine");
 	m->env = *env;
 	m->config = config;
-	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus, VM_TSC_KHZ,
-			  &m->cpuid, err);
+	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus,
+			  VM_TSC_KHZ, &m->cpuid, err);
 	if (r == 0)
 		r = gmem_new(&m->mem, err);
 	if (r == 0)

@@ -321,10 +321,18 @@ static void write_queue(struct virtio *v, uint64_t off, uint32_t val)
 	}
 }
 
+static void notify(struct virtio *v, unsigned queue)
+{
+	if (v->vops->notify_at_once)
+		v->vops->notify(v, queue);
+	else
+		virtio_kick(v, queue);
+}
+
 static void write_notify(struct virtio *v, uint32_t val)
 {
 	if (virtio_is_active(v) && val < v->vops->n_queues && v->vqs[val].active)
-		virtio_kick(v, val);
+		notify(v, val);
 	else
 		device_fail(&v->dev, "notification of queue %u in status %#x", val, v->status);
 }

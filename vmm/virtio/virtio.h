@@ -21,11 +21,13 @@
 #include "vmm/backend.h"
 #include "vmm/device.h"
 #include "vmm/irq.h"
+#include "vmm/vm.h"
 
 #define VIRTIO_MAX_QUEUES      8
 
 #define VIRTIO_ID_CONSOLE      3
 #define VIRTIO_ID_RNG	       4
+#define VIRTIO_ID_FS	       26
 
 #define VIRTIO_F_INDIRECT_DESC (1ULL << 28)
 #define VIRTIO_F_EVENT_IDX     (1ULL << 29)
@@ -42,7 +44,9 @@ struct virtio_ops {
 	unsigned n_queues;
 	uint16_t queue_max; /* power of two, at most VQ_MAX_SIZE */
 	unsigned config_len;
-	/* Requests may be waiting in this queue. Context: loop thread. */
+	/* notify() only hands requests on: call it where the notification comes in. */
+	bool notify_at_once;
+	/* Requests may be waiting in this queue. Context: loop thread; vCPU if notify_at_once. */
 	void (*notify)(struct virtio *v, unsigned queue);
 	/* Optional: the driver is ready, queues are active. Context: vCPU thread. */
 	void (*activate)(struct virtio *v);
@@ -118,6 +122,8 @@ int virtio_console_new(const struct virtio_env *env, const struct console_backen
 		       struct device **ret, struct err *err);
 /* Any thread; lock not held. */
 void virtio_console_resize(struct device *dev, unsigned cols, unsigned rows);
+int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, struct device **ret,
+		  struct err *err);
 int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err *err);
 
 #endif

@@ -139,7 +139,7 @@ void fuse_server_stop(struct fuse_server *srv);
  */
 void fuse_server_submit(struct fuse_server *srv, struct fuse_request *req);
 
-/* No request is in service on return, and those submitted later wait for fuse_server_resume(). */
+/* All that was submitted is answered on return; what comes later waits for fuse_server_resume(). */
 void fuse_server_quiesce(struct fuse_server *srv);
 void fuse_server_resume(struct fuse_server *srv);
 

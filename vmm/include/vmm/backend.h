@@ -11,12 +11,15 @@
 #ifndef VMM_BACKEND_H
 #define VMM_BACKEND_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
 /* ---- virtio-fs ---- */
+
+#define FS_REQUEST_SCRATCH 64
 
 /*
  * One FUSE message and the room for its reply, both scattered in guest memory. The request object
@@ -35,17 +38,21 @@ struct fs_request {
 	 * out_len. Context: any thread; the request is gone on return.
 	 */
 	void (*done)(struct fs_request *req, size_t used);
+	/* The backend's, while it has the request. */
+	alignas(8) unsigned char scratch[FS_REQUEST_SCRATCH];
 };
 
 struct fs_backend {
 	void *opaque;
-	/* Take a request; must not block for long. Context: the device loop thread. */
+	/* Take a request; must not block for long. Context: a vCPU or loop thread. */
 	void (*submit)(void *opaque, struct fs_request *req);
 	/* The guest reset the device: forget every node and handle. No request is outstanding. */
 	void (*reset)(void *opaque);
 	/* Return when nothing is in flight: every submitted request was done(). No submit follows.
 	 */
 	void (*quiesce)(void *opaque);
+	/* Undo quiesce. */
+	void (*resume)(void *opaque);
 };
 
 /* ---- console ---- */

@@ -31,6 +31,15 @@ struct vm_file {
 	const char *name;
 };
 
+#define VM_MAX_FS 4
+
+/* A virtio-fs device. */
+struct vm_fs {
+	const char *tag;		  /* by which the guest mounts it, up to 36 bytes */
+	const struct fs_backend *backend; /* borrowed until vm_free() */
+	unsigned n_queues;		  /* request queues; 0: one */
+};
+
 struct vm_config {
 	const struct hv_ops *hv;
 	const char *cpu_model; /* NULL: "base" */
@@ -47,6 +56,8 @@ struct vm_config {
 	const struct console_backend *serial;
 	const struct console_backend *virtio_console; /* NULL: no such device */
 	bool virtio_rng;
+	struct vm_fs fs[VM_MAX_FS];
+	unsigned n_fs;
 	bool has_debug_fd;
 	int debug_fd; /* where port 0xe9 writes, when has_debug_fd */
 };

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A host directory as a virtio-fs device: a file server behind the device's backend seam. */
+#include "share.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "base/fd.h"
+
+struct share {
+	struct fuse_server *srv;
+	struct fs_backend backend;
+};
+
+/* The server's form of a request lies in the scratch space of the device's. */
+static_assert(sizeof(struct fuse_request) <= FS_REQUEST_SCRATCH, "scratch space");
+
+static void on_complete(struct fuse_request *req, size_t len)
+{
+	struct fs_request *fs = container_of((unsigned char *)req, struct fs_request, scratch[0]);
+
+	fs->done(fs, len);
+}
+
+static void on_submit(void *opaque, struct fs_request *fs)
+{
+	struct share *share = opaque;
+	struct fuse_request *req = (struct fuse_request *)(void *)fs->scratch;
+
+	*req = (struct fuse_request){
+		.in = fs->in,
+		.out = fs->out,
+		.n_in = fs->n_in,
+		.n_out = fs->n_out,
+		.urgent = fs->hiprio,
+		.complete = on_complete,
+	};
+	fuse_server_submit(share->srv, req);
+}
+
+static void on_reset(void *opaque)
+{
+	fuse_server_reset(((struct share *)opaque)->srv);
+}
+
+static void on_quiesce(void *opaque)
+{
+	fuse_server_quiesce(((struct share *)opaque)->srv);
+}
+
+static void on_resume(void *opaque)
+{
+	fuse_server_resume(((struct share *)opaque)->srv);
+}
+
+int share_new(const char *dir, const struct fuse_options *opt, struct share **ret, struct err *err)
+{
+	CLEANUP(share_freep) struct share *share = calloc(1, sizeof(*share));
+	AUTO_FD int root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (!share)
+		return err_set(err, -ENOMEM, "no memory for a shared directory");
+	if (root < 0)
+		return err_errno(err, errno, "open shared directory '%s'", dir);
+	r = fuse_server_new(root, opt, &share->srv, err);
+	if (r < 0)
+		return err_wrap(err, r, "share '%s'", dir);
+	share->backend = (struct fs_backend){
+		.opaque = share,
+		.submit = on_submit,
+		.reset = on_reset,
+		.quiesce = on_quiesce,
+		.resume = on_resume,
+	};
+	*ret = STEAL_PTR(share);
+	return 0;
+}
+
+int share_start(struct share *share, struct err *err)
+{
+	return fuse_server_start(share->srv, err);
+}
+
+void share_free(struct share *share)
+{
+	if (!share)
+		return;
+	fuse_server_free(share->srv);
+	free(share);
+}
+
+const struct fs_backend *share_backend(const struct share *share)
+{
+	return &share->backend;
+}
+
+struct fuse_server *share_server(const struct share *share)
+{
+	return share->srv;
+}

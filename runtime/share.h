@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A host directory as a virtio-fs device: a file server behind the device's backend seam. */
+#ifndef RUNTIME_SHARE_H
+#define RUNTIME_SHARE_H
+
+#include "base/cleanup.h"
+#include "rootfs/fuse.h"
+#include "vmm/backend.h"
+
+struct share;
+
+/**
+ * share_new() - Make a server for a directory; its threads start with share_start()
+ * @dir:	Path on the host
+ * @opt:	Options of the server, or NULL
+ */
+int share_new(const char *dir, const struct fuse_options *opt, struct share **ret, struct err *err);
+/* After vm_new(), before vm_start(): the threads keep the descriptors that exist now. */
+int share_start(struct share *share, struct err *err);
+/* After vm_free(). NULL is fine. */
+void share_free(struct share *share);
+CLEANUP_DEFINE(struct share, share_free);
+
+/* Borrowed until share_free(). */
+const struct fs_backend *share_backend(const struct share *share);
+struct fuse_server *share_server(const struct share *share);
+
+#endif

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * virtio-fs: FUSE messages from the guest's queues to a file server, answers back.
+ *
+ * Theory of operation. Queue 0 is for urgent requests (FORGET), the others for the rest. A
+ * notification is served at once on the vCPU thread that made it: the chain is checked, put into a
+ * slot and handed to the backend, whose own threads do the work; so a request costs one hand-off
+ * there and one interrupt back. done() comes from a backend's thread, takes the device's lock and
+ * returns the chain. Invariants:
+ *  1. There is a slot for every descriptor of every queue, so slots never run out.
+ *  2. A slot is with the backend or in the free list.
+ *  3. A reset ends when the last slot is back; only then is the backend told to forget.
+ * Ref: virtio-v1.2 5.11.
+ */
+#include "virtio/virtio.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+#define FS_QUEUE_SIZE  256
+#define FS_MAX_QUEUES  (VIRTIO_MAX_QUEUES - 1)
+#define FS_TAG_LEN     36
+#define FS_CONFIG_LEN  (FS_TAG_LEN + 4)
+#define QUEUE_HIPRIO   0
+
+/* No message is longer: 1 MiB of data and its header. */
+#define FS_MAX_MESSAGE (1 * MIB + 64 * KIB)
+
+struct fs;
+
+struct fs_slot {
+	struct fs_request req; /* first */
+	struct fs *fs;
+	unsigned queue;
+	struct fs_slot *next; /* guarded by the device's lock */
+	struct vq_chain chain;
+};
+
+struct fs {
+	struct virtio v; /* first; its lock guards all below */
+	struct virtio_ops vops;
+	const struct fs_backend *backend;
+	char tag[FS_TAG_LEN];
+	struct fs_slot *slots, *free;
+	unsigned n_out; /* slots with the backend */
+};
+
+static void fs_done(struct fs_request *req, size_t used)
+{
+	struct fs_slot *slot = (struct fs_slot *)(void *)req;
+	struct fs *fs = slot->fs;
+	struct virtio *v = &fs->v;
+	struct vq *vq = &v->vqs[slot->queue];
+
+	pthread_mutex_lock(&v->dev.lock);
+	vq_push(vq, &slot->chain, used);
+	virtio_interrupt(v, vq);
+	slot->next = fs->free;
+	fs->free = slot;
+	fs->n_out--;
+	if (v->resetting && !fs->n_out) {
+		fs->backend->reset(fs->backend->opaque);
+		virtio_reset_done(v);
+	}
+	pthread_mutex_unlock(&v->dev.lock);
+}
+
+static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
+{
+	struct vq_chain *c = &slot->chain;
+
+	slot->queue = queue;
+	slot->req = (struct fs_request){
+		.in = c->iov,
+		.n_in = c->n_read,
+		.in_len = c->read_len,
+		.out = c->iov + c->n_read,
+		.n_out = c->n_write,
+		.out_len = c->write_len,
+		.hiprio = queue == QUEUE_HIPRIO,
+		.done = fs_done,
+	};
+	fs->n_out++;
+	fs->backend->submit(fs->backend->opaque, &slot->req);
+}
+
+static void fs_notify(struct virtio *v, unsigned queue)
+{
+	struct fs *fs = (struct fs *)v;
+	struct vq *vq = &v->vqs[queue];
+
+	do {
+		while (fs->free && virtio_pop(v, queue, &fs->free->chain)) {
+			struct fs_slot *slot = fs->free;
+
+			if (slot->chain.read_len > FS_MAX_MESSAGE ||
+			    slot->chain.write_len > FS_MAX_MESSAGE) {
+				virtio_fail(v, "a message of more than a megabyte");
+				return;
+			}
+			fs->free = slot->next;
+			fs_submit(fs, slot, queue);
+		}
+	} while (fs->free && vq_enable_notify(vq));
+}
+
+static bool fs_reset(struct virtio *v)
+{
+	struct fs *fs = (struct fs *)v;
+
+	if (fs->n_out)
+		return false;
+	fs->backend->reset(fs->backend->opaque);
+	return true;
+}
+
+static void fs_config(struct virtio *v, uint8_t *buf)
+{
+	struct fs *fs = (struct fs *)v;
+
+	memcpy(buf, fs->tag, FS_TAG_LEN);
+	le32_store(buf + FS_TAG_LEN, fs->vops.n_queues - 1);
+}
+
+static int fs_post_load(void *obj, struct err *err)
+{
+	return virtio_post_load(obj, err);
+}
+
+static const struct state_desc fs_state = {
+	.name = "virtio-fs",
+	.version = 1,
+	.min_version = 1,
+	.fields =
+		(const struct state_field[]){
+			STATE_SUB(struct fs, v, &virtio_state, 1, 1),
+			{ .type = STATE_END },
+		},
+	.post_load = fs_post_load,
+};
+
+static void fs_quiesce(struct device *dev)
+{
+	struct fs *fs = (struct fs *)dev;
+
+	if (fs->backend->quiesce)
+		fs->backend->quiesce(fs->backend->opaque);
+}
+
+static void fs_resume(struct device *dev)
+{
+	struct fs *fs = (struct fs *)dev;
+
+	if (fs->backend->resume)
+		fs->backend->resume(fs->backend->opaque);
+}
+
+static void fs_free(struct device *dev)
+{
+	struct fs *fs = (struct fs *)dev;
+
+	virtio_done(&fs->v);
+	free(fs->slots);
+	free(fs);
+}
+
+static const struct device_ops fs_ops = {
+	.name = "virtio-fs",
+	.read = virtio_mmio_read,
+	.write = virtio_mmio_write,
+	.reset = virtio_mmio_reset,
+	.quiesce = fs_quiesce,
+	.resume = fs_resume,
+	.state = &fs_state,
+	.free = fs_free,
+};
+
+static const struct virtio_ops fs_vops = {
+	.id = VIRTIO_ID_FS,
+	.features = VIRTIO_F_COMMON,
+	.queue_max = FS_QUEUE_SIZE,
+	.config_len = FS_CONFIG_LEN,
+	.notify = fs_notify,
+	.notify_at_once = true,
+	.reset = fs_reset,
+	.config = fs_config,
+};
+
+/* Untouched slots cost address space only. */
+static int slots_make(struct fs *fs)
+{
+	size_t n = (size_t)FS_QUEUE_SIZE * fs->vops.n_queues;
+
+	fs->slots = calloc(n, sizeof(*fs->slots));
+	if (!fs->slots)
+		return -ENOMEM;
+	while (n--) {
+		fs->slots[n].fs = fs;
+		fs->slots[n].next = fs->free;
+		fs->free = &fs->slots[n];
+	}
+	return 0;
+}
+
+int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, struct device **ret,
+		  struct err *err)
+{
+	unsigned n_queues = config->n_queues ? config->n_queues : 1;
+	size_t len = config->tag ? strlen(config->tag) : 0;
+	struct fs *fs;
+	int r;
+
+	if (len == 0 || len > FS_TAG_LEN)
+		return err_set(err, -EINVAL, "virtio-fs tag '%s': 1 to %d bytes are possible",
+			       config->tag ? config->tag : "", FS_TAG_LEN);
+	if (n_queues > FS_MAX_QUEUES)
+		return err_set(err, -EINVAL, "virtio-fs: %u request queues, at most %d", n_queues,
+			       FS_MAX_QUEUES);
+	fs = calloc(1, sizeof(*fs));
+	if (!fs)
+		return err_set(err, -ENOMEM, "no memory for virtio-fs");
+	fs->vops = fs_vops;
+	fs->vops.n_queues = 1 + n_queues;
+	fs->backend = config->backend;
+	memcpy(fs->tag, config->tag, len);
+	r = virtio_init(&fs->v, &fs_ops, &fs->vops, env);
+	if (r == 0)
+		r = slots_make(fs);
+	if (r < 0) {
+		device_free(&fs->v.dev);
+		return err_errno(err, -r, "attach virtio-fs");
+	}
+	*ret = &fs->v.dev;
+	return 0;
+}
