@@ -6,7 +6,8 @@
  * it came, when it came packed) and modules/ (the module tree, if any). A kernel is built in a
  * hidden directory beside the others and published by rename, so readers see all of it or nothing;
  * writers take turns by a lock file, and the next one sweeps up after one that was killed.
- * Root's store is /var/lib/husk/kernels, another user's is below XDG_DATA_HOME.
+ * Root's store is /var/lib/husk/kernels, another user's is below XDG_DATA_HOME; HUSK_KERNEL_STORE names
+ * another place.
  */
 #ifndef RUNTIME_KERNELSTORE_H
 #define RUNTIME_KERNELSTORE_H
