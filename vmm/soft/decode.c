@@ -234,7 +234,7 @@ static const struct opdef *lookup_vex(struct dec *d, bool three)
 		in->rex |= c & 0x80 ? 8 : 0;
 	}
 	if (!d->long64)
-		in->rex = 0x40 | (in->rex & 8);
+		in->rex = 0x40; /* W too is ignored by the instructions there are */
 	in->vvvv = (c >> 3 & 15) ^ 15;
 	if (!d->long64)
 		in->vvvv &= 7;

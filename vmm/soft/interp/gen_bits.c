@@ -40,10 +40,8 @@ enum insn_result exec_bt(struct cpu *cpu, const struct insn *in)
 		if (!mem_read(cpu, in->seg, bt_address(cpu, in, index), size, &m.old))
 			return INSN_FAULT;
 	} else {
-		uint64_t va;
-
-		if (!seg_linear(cpu, in->seg, bt_address(cpu, in, index), size, true, &va) ||
-		    !rmw_begin_va(cpu, va, size, in->prefixes & INSN_PFX_LOCK, &m))
+		if (!rmw_begin_at(cpu, in->seg, bt_address(cpu, in, index), size,
+				  in->prefixes & INSN_PFX_LOCK, &m))
 			return INSN_FAULT;
 	}
 	do {

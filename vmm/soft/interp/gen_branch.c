@@ -36,7 +36,9 @@ enum insn_result exec_call(struct cpu *cpu, const struct insn *in)
 
 	if (in->form == FORM_RM && !rm_read(cpu, in, in->op_size, &target))
 		return INSN_FAULT;
-	if (!branch_check(cpu, &target, in->op_size) ||
+	/* a bad stack comes before a bad target */
+	if (!stack_probe(cpu, cpu->gpr[HV_RSP] - in->op_size, in->op_size) ||
+	    !branch_check(cpu, &target, in->op_size) ||
 	    !stack_push(cpu, in->op_size, cpu->next_rip))
 		return INSN_FAULT;
 	cpu->rip = target;

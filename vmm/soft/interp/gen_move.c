@@ -41,7 +41,7 @@ enum insn_result exec_mov(struct cpu *cpu, const struct insn *in)
 static unsigned movx_source(const struct insn *in)
 {
 	if (in->map == INSN_MAP_1)
-		return in->op_size == 2 ? 2 : 4;
+		return 4;
 	return in->opcode & 1 ? 2 : 1;
 }
 
@@ -87,7 +87,7 @@ enum insn_result exec_lea(struct cpu *cpu, const struct insn *in)
 enum insn_result exec_xchg(struct cpu *cpu, const struct insn *in)
 {
 	unsigned size = in->op_size;
-	uint64_t v = reg_read(cpu, in, in->reg, size), va;
+	uint64_t v = reg_read(cpu, in, in->reg, size);
 	enum rmw_result res;
 	struct rmw m;
 
@@ -99,12 +99,8 @@ enum insn_result exec_xchg(struct cpu *cpu, const struct insn *in)
 		return INSN_DONE;
 	}
 	/* with memory it locks by itself */
-	if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), size, true, &va) ||
-	    !rmw_begin_va(cpu, va, size, true, &m)) {
-		if (cpu->exc.noncanonical && in->seg == HV_SS)
-			cpu->exc.vector = VEC_SS;
+	if (!rmw_begin_at(cpu, in->seg, insn_ea(cpu, in), size, true, &m))
 		return INSN_FAULT;
-	}
 	do
 		res = rmw_commit(cpu, in, &m, v);
 	while (res == RMW_RETRY);
@@ -350,8 +346,8 @@ enum insn_result exec_enter(struct cpu *cpu, const struct insn *in)
 			return INSN_FAULT;
 	}
 	sp -= in->imm;
-	/* the end of the new frame must be writable: checked by rewriting what is there */
-	if (!stack_read(cpu, sp, size, &v) || !stack_write(cpu, sp, size, v))
+	/* the end of the new frame must be writable */
+	if (!stack_probe(cpu, sp, size))
 		return INSN_FAULT;
 	reg_write(cpu, in, HV_RBP, size, frame & size_mask(stack_addr_size(cpu)));
 	stack_set(cpu, sp);

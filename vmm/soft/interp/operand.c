@@ -182,7 +182,7 @@ __attribute__((no_sanitize("alignment"))) static bool host_cas(void *p, unsigned
 	}
 }
 
-bool rmw_begin_va(struct cpu *cpu, uint64_t va, unsigned size, bool lock, struct rmw *ret)
+static bool rmw_begin_va(struct cpu *cpu, uint64_t va, unsigned size, bool lock, struct rmw *ret)
 {
 	*ret = (struct rmw){ .va = va, .size = size, .mem = true, .lock = lock };
 	ret->host = mmu_rmw(cpu, va, size);
@@ -200,18 +200,23 @@ bool rmw_begin_va(struct cpu *cpu, uint64_t va, unsigned size, bool lock, struct
 	return false;
 }
 
-bool rmw_begin(struct cpu *cpu, const struct insn *in, unsigned size, struct rmw *ret)
+bool rmw_begin_at(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, bool lock,
+		  struct rmw *ret)
 {
 	uint64_t va;
 
-	if (!insn_is_mem(in)) {
-		*ret = (struct rmw){ .size = size, .old = reg_read(cpu, in, in->rm, size) };
-		return true;
-	}
-	if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), size, true, &va))
+	if (!seg_linear(cpu, seg, ea, size, true, &va))
 		return false;
-	return access_result(cpu, in->seg,
-			     rmw_begin_va(cpu, va, size, in->prefixes & INSN_PFX_LOCK, ret));
+	return access_result(cpu, seg, rmw_begin_va(cpu, va, size, lock, ret));
+}
+
+bool rmw_begin(struct cpu *cpu, const struct insn *in, unsigned size, struct rmw *ret)
+{
+	if (insn_is_mem(in))
+		return rmw_begin_at(cpu, in->seg, insn_ea(cpu, in), size,
+				    in->prefixes & INSN_PFX_LOCK, ret);
+	*ret = (struct rmw){ .size = size, .old = reg_read(cpu, in, in->rm, size) };
+	return true;
 }
 
 void rmw_abort(struct cpu *cpu, struct rmw *m)
@@ -279,6 +284,13 @@ bool stack_push(struct cpu *cpu, unsigned size, uint64_t val)
 		return false;
 	stack_set(cpu, sp);
 	return true;
+}
+
+bool stack_probe(struct cpu *cpu, uint64_t sp, unsigned size)
+{
+	struct rmw m;
+
+	return rmw_begin_at(cpu, HV_SS, sp & size_mask(stack_addr_size(cpu)), size, false, &m);
 }
 
 bool branch_check(struct cpu *cpu, uint64_t *rip, unsigned size)

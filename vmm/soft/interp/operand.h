@@ -97,8 +97,9 @@ struct rmw {
 enum rmw_result { RMW_FAULT, RMW_OK, RMW_RETRY };
 
 bool rmw_begin(struct cpu *cpu, const struct insn *in, unsigned size, struct rmw *ret);
-/* The same for a given linear address. */
-bool rmw_begin_va(struct cpu *cpu, uint64_t va, unsigned size, bool lock, struct rmw *ret);
+/* The same at seg:ea. */
+bool rmw_begin_at(struct cpu *cpu, unsigned seg, uint64_t ea, unsigned size, bool lock,
+		  struct rmw *ret);
 enum rmw_result rmw_commit(struct cpu *cpu, const struct insn *in, struct rmw *m, uint64_t val);
 /* Leave without writing. */
 void rmw_abort(struct cpu *cpu, struct rmw *m);
@@ -110,6 +111,8 @@ bool stack_write(struct cpu *cpu, uint64_t sp, unsigned size, uint64_t val);
 bool stack_read(struct cpu *cpu, uint64_t sp, unsigned size, uint64_t *ret);
 void stack_set(struct cpu *cpu, uint64_t sp);
 
+/* Check for write without writing. */
+bool stack_probe(struct cpu *cpu, uint64_t sp, unsigned size);
 bool stack_push(struct cpu *cpu, unsigned size, uint64_t val);
 
 static inline uint64_t stack_ptr(const struct cpu *cpu)

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Differential test: random instructions on the host CPU and on both interpreter modes.
+ *
+ * usage: diff [-n cases] [-s seed] [-v]
+ * A mismatch prints bytes, registers and what differs; the exit status is 1.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "flat_mmu.h"
+#include "gen.h"
+#include "native.h"
+#include "soft/block.h"
+#include "soft/exec.h"
+#include "soft/flags.h"
+
+#define SLOT_BYTES   512
+#define SLOTS	     ((CODE_PAGES - 1) * 4096 / SLOT_BYTES)
+#define FILLER	     0xf4 /* HLT: whatever runs on behind the case stops there */
+#define CMP_FLAGS    (FL_ARITH | FL_DF)
+#define MAX_MISMATCH 10
+
+struct outcome {
+	uint64_t gpr[16], rip;
+	uint32_t rflags;
+	unsigned vector; /* 1: none */
+	uint64_t error, cr2;
+	uint8_t mem[DATA_RW];
+};
+
+static struct cpu cpu;
+static struct soft_vm vm;
+static struct gmem no_mem;
+static struct hv_cpuid_table cpuid;
+
+/* Everything the decoder knows and the host has. */
+static void host_cpuid(void)
+{
+	static const uint32_t leaves[] = { 1, 7, 0x80000001 };
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct hv_cpuid *e = &cpuid.entries[cpuid.n++];
+
+		e->leaf = leaves[i];
+		__asm__ volatile("cpuid"
+				 : "=a"(e->eax), "=b"(e->ebx), "=c"(e->ecx), "=d"(e->edx)
+				 : "a"(leaves[i]), "c"(0));
+	}
+}
+
+static void init(void)
+{
+	host_cpuid();
+	vm.mem = &no_mem;
+	vm.config.cpuid = &cpuid;
+	vm.cpus[0] = &cpu;
+	cpu.vm = &vm;
+	cpu.cpl = 3;
+	if (block_vm_new(&vm, NULL) < 0 || block_cpu_new(&cpu, NULL) < 0)
+		abort();
+	for (unsigned i = 0; i <= HV_GS; i++)
+		cpu.seg[i] = (struct hv_segment){ .limit = 0xffffffff, .attr = 0xcf3 };
+	cpu.seg[HV_CS].attr = 0xcfb;
+	flat_init(&cpu);
+	memset((void *)CODE_ALIAS, FILLER, CODE_PAGES * 4096);
+	native_init();
+}
+
+static void reset_memory(const struct test_case *c)
+{
+	memcpy((void *)DATA_VA, gen_pattern(c->pattern), DATA_RW);
+}
+
+static unsigned run_native(const struct test_case *c, struct outcome *o)
+{
+	static struct native_ctx ctx;
+	struct native_result res = { .rip = c->rip, .rflags = c->rflags };
+	unsigned n = 0;
+	uint64_t next = c->rip;
+
+	reset_memory(c);
+	memcpy(ctx.gpr, c->gpr, sizeof(ctx.gpr));
+	do {
+		uint64_t at = res.rip;
+
+		native_step(&ctx, res.rip, res.rflags & ~0x100ULL, c->code32,
+			    gen_is_string(&c->in[n]), &res);
+		next = at + c->in[n].len;
+		n++;
+	} while (n < c->n && res.vector == 1 && res.rip == next);
+	memcpy(o->gpr, res.gpr, sizeof(o->gpr));
+	o->rip = res.rip;
+	o->rflags = (uint32_t)res.rflags;
+	o->vector = (unsigned)res.vector;
+	o->error = res.error;
+	o->cr2 = res.cr2;
+	memcpy(o->mem, (void *)DATA_VA, DATA_RW);
+	return n;
+}
+
+static void load_cpu(const struct test_case *c)
+{
+	memcpy(cpu.gpr, c->gpr, sizeof(cpu.gpr));
+	cpu.rip = c->rip;
+	cpu.rflags = (uint32_t)c->rflags;
+	cpu.cc.op = CC_EXPLICIT;
+	cpu.exc.pending = false;
+	cpu.exc.noncanonical = false;
+	cpu.mode = c->code32 ? CPU_COMPAT32 : CPU_LONG64;
+	cpu.halted = false;
+}
+
+static void save_cpu(struct outcome *o)
+{
+	memcpy(o->gpr, cpu.gpr, sizeof(o->gpr));
+	o->rip = cpu.rip;
+	o->rflags = flags_sync(&cpu);
+	o->vector = cpu.exc.pending ? cpu.exc.vector : 1;
+	o->error = cpu.exc.error;
+	o->cr2 = cpu.exc.cr2;
+	memcpy(o->mem, (void *)DATA_VA, DATA_RW);
+}
+
+static void run_step(const struct test_case *c, unsigned n, struct outcome *o)
+{
+	reset_memory(c);
+	load_cpu(c);
+	cpu.step = true;
+	for (unsigned i = 0; i < n && !cpu.exc.pending; i++) {
+		cpu.budget = 1;
+		cpu_exec(&cpu);
+	}
+	save_cpu(o);
+}
+
+/* Runs on into the filler behind the case, which raises something at the right address. */
+static void run_block(const struct test_case *c, const struct outcome *native, struct outcome *o)
+{
+	reset_memory(c);
+	load_cpu(c);
+	cpu.step = false;
+	cpu.budget = 1000;
+	cpu_exec(&cpu);
+	save_cpu(o);
+	if (native->vector == 1 && o->rip == native->rip)
+		o->vector = 1;
+}
+
+/* The host kernel says "present" of all its own addresses, and maps code pages when it likes. */
+static uint64_t error_mask(uint64_t cr2)
+{
+	return cr2 >> 47 || cr2 - CODE_VA < CODE_PAGES * 4096 ? ~(uint64_t)PF_P : ~0ULL;
+}
+
+static bool same(uint32_t undefined, const struct test_case *c, const struct outcome *a,
+		 const struct outcome *b)
+{
+	uint32_t flags = CMP_FLAGS & ~undefined;
+
+	if (memcmp(a->gpr, b->gpr, (c->code32 ? 8 : 16) * 8) || a->rip != b->rip ||
+	    ((a->rflags ^ b->rflags) & flags) || a->vector != b->vector)
+		return false;
+	if (a->vector == VEC_PF &&
+	    (((a->error ^ b->error) & error_mask(a->cr2)) || a->cr2 != b->cr2))
+		return false;
+	return !memcmp(a->mem, b->mem, DATA_RW);
+}
+
+static void print_outcome(const char *name, const struct outcome *o)
+{
+	printf("  %-7s rip %lx flags %x vector %u error %lx cr2 %lx\n   ", name, o->rip, o->rflags,
+	       o->vector, o->error, o->cr2);
+	for (unsigned i = 0; i < 16; i++)
+		printf(" %lx", o->gpr[i]);
+	printf("\n");
+}
+
+static void report(const struct test_case *c, const struct outcome *a, const struct outcome *b,
+		   const char *mode, uint64_t seed, uint32_t undefined)
+{
+	printf("MISMATCH (%s, %s mode, seed 0x%lx), undefined flags %x:", mode,
+	       c->code32 ? "32-bit" : "64-bit", seed, undefined);
+	for (unsigned i = 0; i < c->len; i++)
+		printf(" %02x", c->bytes[i]);
+	printf("\n  start   rip %lx flags %lx memory pattern %u\n   ", c->rip, c->rflags,
+	       c->pattern);
+	for (unsigned i = 0; i < 16; i++)
+		printf(" %lx", c->gpr[i]);
+	printf("\n");
+	print_outcome("host", a);
+	print_outcome("soft", b);
+	for (unsigned i = 0; i < DATA_RW; i++) {
+		if (a->mem[i] != b->mem[i]) {
+			printf("  memory differs first at %lx: %02x, %02x\n", DATA_VA + i,
+			       a->mem[i], b->mem[i]);
+			break;
+		}
+	}
+}
+
+/* Where the case's code goes: slots in turn, some of them over a page border. */
+static uint64_t place(struct rng *r, uint64_t i)
+{
+	uint64_t slot = CODE_VA + i % SLOTS * SLOT_BYTES;
+
+	if (i % SLOTS == 0)
+		block_flush(&cpu);
+	if (i % 8 == 7 && rnd_below(r, 2))
+		return slot + SLOT_BYTES - 1 - rnd_below(r, 20);
+	return slot + 200;
+}
+
+/* Whether the outcome can be compared. */
+static bool comparable(const struct test_case *c, unsigned n, const struct outcome *native)
+{
+	/* what POPA has popped when it faults differs between vendors */
+	if (native->vector != 1 && c->in[n - 1].exec == exec_popa)
+		return false;
+	/* undefined: a 16-bit double shift by more than 16 */
+	if (c->in[n - 1].exec == exec_shd && c->in[n - 1].op_size == 2 &&
+	    (c->gpr[HV_RCX] & 31) > 16)
+		return false;
+	/* blocks would run on after a jump into the case itself */
+	return native->vector != 1 || native->rip < c->rip || native->rip >= c->rip + c->len;
+}
+
+static bool compare_case(struct rng *r, const struct test_case *c, uint64_t i)
+{
+	static struct outcome native, soft;
+	unsigned n = run_native(c, &native);
+	uint32_t undefined = c->undefined[native.vector == 1 ? n : n - 1];
+	bool ok = true;
+
+	if (!comparable(c, n, &native))
+		return true;
+	if (rnd_below(r, 2))
+		flat_flush(&cpu);
+	run_block(c, &native, &soft);
+	if (!same(undefined, c, &native, &soft)) {
+		report(c, &native, &soft, "blocks", i, undefined);
+		ok = false;
+	}
+	run_step(c, n, &soft);
+	if (!same(undefined, c, &native, &soft)) {
+		report(c, &native, &soft, "step", i, undefined);
+		ok = false;
+	}
+	return ok;
+}
+
+static bool run_case(const struct form_list *lists, uint64_t i, uint64_t seed)
+{
+	struct rng r = { .s = seed ^ i * 0x2545f4914f6cdd1dULL };
+	struct test_case c;
+	uint8_t *code;
+	bool ok;
+
+	gen_case(&r, &lists[rnd_below(&r, 4) == 0], place(&r, i), 1 + rnd_below(&r, GEN_MAX_SEQ),
+		 &c);
+	code = (uint8_t *)(c.rip - CODE_VA + CODE_ALIAS);
+	memcpy(code, c.bytes, c.len);
+	ok = compare_case(&r, &c, i);
+	memset(code, FILLER, c.len);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t n = 200000, seed = 1, first = 0;
+	struct form_list lists[2];
+	struct decode_env env;
+	unsigned bad = 0;
+	struct rng r;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "n:s:f:")) != -1) {
+		switch (opt) {
+		case 'n': n = strtoull(optarg, NULL, 0); break;
+		case 's': seed = strtoull(optarg, NULL, 0); break;
+		case 'f': first = strtoull(optarg, NULL, 0); break;
+		default: return 2;
+		}
+	}
+	init();
+	r.s = seed;
+	gen_init_patterns(&r);
+	env = (struct decode_env){ decode_features(&cpuid), CPU_LONG64 };
+	gen_forms(&lists[0], &env, gen_accept_integer);
+	env.mode = CPU_COMPAT32;
+	gen_forms(&lists[1], &env, gen_accept_integer);
+	printf("%zu forms in 64-bit mode, %zu in 32-bit mode\n", lists[0].n, lists[1].n);
+	fflush(stdout);
+	for (uint64_t i = first; i < first + n && bad < MAX_MISMATCH; i++)
+		bad += !run_case(lists, i, seed);
+	printf("%lu cases, %u mismatches\n", n, bad);
+	free(lists[0].forms);
+	free(lists[1].forms);
+	block_cpu_free(&cpu);
+	block_vm_free(&vm);
+	return bad != 0;
+}
