@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -71,13 +72,17 @@ static int set_raw(struct err *err)
 }
 
 /*
- * Standard output that never blocks the device thread, without changing the descriptor that other
- * processes share: opened anew when it can be.
+ * Standard output that never blocks the device thread. A terminal or pipe is opened anew, so that
+ * the description which other processes share stays as it is; a file never blocks and must keep its
+ * shared offset.
  */
 static int open_output(void)
 {
-	int fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY | O_APPEND);
+	struct stat st;
+	int fd = -1;
 
+	if (fstat(STDOUT_FILENO, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+		fd = open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 }
 

@@ -292,7 +292,8 @@ static void *leader_main(void *arg)
 		r = err_errno(&p->start_err, errno, "unshare descriptor table");
 	if (r == 0) {
 		r = fuse_server_open(srv, &p->start_err);
-		fd_close(srv->root_fd); /* this table's copy */
+		if (!srv->opt.enter_jail)
+			fd_close(srv->root_fd); /* this table's copy */
 	}
 	if (r == 0)
 		r = fuse_worker_init(w, srv, 0, &p->start_err);

@@ -141,7 +141,7 @@ int fuse_server_open(struct fuse_server *srv, struct err *err)
 	if (srv->proc_fd < 0)
 		return srv->proc_fd;
 	if (srv->opt.enter_jail) {
-		jail_root = srv->opt.enter_jail(srv->opt.jail_opaque, err);
+		jail_root = srv->opt.enter_jail(srv->opt.jail_opaque, srv->proc_fd, err);
 		if (jail_root < 0)
 			return jail_root;
 	}

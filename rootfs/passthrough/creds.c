@@ -129,6 +129,26 @@ int creds_enter(struct fuse_call *c, uint32_t umask_bits)
 	return r;
 }
 
+/*
+ * Who is not in the group of a setgid directory must not make setgid executables there. From Linux
+ * 6.1 on (7.37) the guest's kernel sees to that before it asks us, and knows all of the requester's
+ * groups, so a bit that comes through is right: the thread joins the directory's group to keep it.
+ */
+#define SGID_CHECKED_MINOR 37
+
+int creds_enter_making(struct fuse_call *c, uint32_t umask_bits, uint32_t mode)
+{
+	struct statx stx;
+
+	if (mode & S_ISGID && !c->has_group && c->srv->session.minor >= SGID_CHECKED_MINOR &&
+	    c->w->creds.can_switch && c->srv->opt.owner == FUSE_OWNER_REAL &&
+	    statx(c->node->fd, "", AT_EMPTY_PATH, STATX_GID, &stx) == 0) {
+		c->has_group = true;
+		c->group = stx.stx_gid;
+	}
+	return creds_enter(c, umask_bits);
+}
+
 void creds_leave(struct fuse_call *c)
 {
 	struct fuse_creds *cr = &c->w->creds;

@@ -18,6 +18,8 @@ void creds_init(struct fuse_creds *cr);
 
 /* Become the requester, with its umask. Return: 0; -EPERM the ids do not exist here. */
 int creds_enter(struct fuse_call *c, uint32_t umask_bits);
+/* As creds_enter(), for making a file of @mode in c->node: see about setgid in creds.c. */
+int creds_enter_making(struct fuse_call *c, uint32_t umask_bits, uint32_t mode);
 void creds_leave(struct fuse_call *c);
 
 /* Whether writes by this thread keep setuid and setgid bits. */

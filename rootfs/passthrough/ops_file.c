@@ -125,7 +125,7 @@ static int create_open(struct fuse_call *c, const char *name, uint32_t extra)
 	const struct fuse_create_in *in = &c->arg.create;
 	bool in_xattr = c->srv->opt.owner == FUSE_OWNER_XATTR;
 	uint32_t flags = (gate_flags(in->flags) & ~(uint32_t)(O_TRUNC | O_NOATIME)) | extra;
-	int r = creds_enter(c, in_xattr ? 0 : in->umask);
+	int r = creds_enter_making(c, in_xattr ? 0 : in->umask, in->mode);
 
 	if (r < 0)
 		return r;

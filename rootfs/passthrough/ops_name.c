@@ -212,7 +212,7 @@ int fuse_op_mknod(struct fuse_call *c)
 	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK && type != S_IFCHR &&
 	    type != S_IFBLK)
 		return -EINVAL;
-	r = creds_enter(c, in_xattr ? 0 : in->umask);
+	r = creds_enter_making(c, in_xattr ? 0 : in->umask, in->mode);
 	if (r < 0)
 		return r;
 	if (in_xattr)

@@ -54,7 +54,7 @@ static const char help[] =
  * triple fault is told from it.
  */
 #define CMDLINE_LINUX \
-	"reboot=k panic=-1 quiet cryptomgr.notests no_timer_check tsc_early_khz=%u lpj=%u"
+	"reboot=k panic=-1 quiet pci=off cryptomgr.notests no_timer_check tsc_early_khz=%u lpj=%u"
 #define LINUX_HZ 250
 
 struct vm_options {

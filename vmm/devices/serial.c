@@ -37,6 +37,7 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define FCR_CLEAR_RX  0x02
 
 #define LCR_DLAB      0x80
+#define MCR_RTS	      0x02
 #define MCR_LOOP      0x10
 #define LSR_DR	      0x01
 #define LSR_OE	      0x02
@@ -60,6 +61,9 @@ struct serial {
 	uint8_t ier, fcr, lcr, mcr, msr, scr, dll, dlm;
 	bool thr_pending; /* THRE interrupt not yet taken */
 	bool overrun;
+	bool mcr_written; /* since reset: RTS means something */
+	bool has_looped;  /* @looped came back in loopback mode */
+	uint8_t looped;
 	bool irq_level;
 	uint8_t rx[RX_SIZE];
 	uint16_t rx_head, rx_count;
@@ -77,11 +81,18 @@ static bool tx_ready(const struct serial *s)
 	return charout_room(&s->out) >= FIFO_SIZE;
 }
 
+static bool rx_ready(const struct serial *s)
+{
+	if (s->mcr & MCR_LOOP)
+		return s->has_looped;
+	return s->rx_count && (!s->mcr_written || (s->mcr & MCR_RTS));
+}
+
 static uint8_t serial_iir(const struct serial *s)
 {
 	if ((s->ier & IER_RLSI) && s->overrun)
 		return IIR_RLSI;
-	if ((s->ier & IER_RDI) && s->rx_count)
+	if ((s->ier & IER_RDI) && rx_ready(s))
 		return IIR_RDI;
 	if ((s->ier & IER_THRI) && s->thr_pending && tx_ready(s))
 		return IIR_THRI;
@@ -114,8 +125,12 @@ static uint8_t rx_pop(struct serial *s)
 {
 	uint8_t byte;
 
-	if (s->rx_count == 0)
+	if (!rx_ready(s))
 		return 0;
+	if (s->mcr & MCR_LOOP) {
+		s->has_looped = false;
+		return s->looped;
+	}
 	byte = s->rx[s->rx_head];
 	s->rx_head = (s->rx_head + 1) % RX_SIZE;
 	s->rx_count--;
@@ -140,7 +155,7 @@ static uint8_t serial_msr(struct serial *s)
 
 static uint8_t serial_lsr(struct serial *s)
 {
-	uint8_t lsr = (uint8_t)((s->rx_count ? LSR_DR : 0) | (s->overrun ? LSR_OE : 0) |
+	uint8_t lsr = (uint8_t)((rx_ready(s) ? LSR_DR : 0) | (s->overrun ? LSR_OE : 0) |
 				(tx_ready(s) ? LSR_THRE | LSR_TEMT : 0));
 
 	s->overrun = false;
@@ -183,10 +198,13 @@ static void serial_read(struct device *dev, uint64_t off, unsigned size, uint64_
 static void serial_write_data(struct serial *s, uint8_t byte)
 {
 	s->thr_pending = true;
-	if (s->mcr & MCR_LOOP)
-		rx_push(s, byte);
-	else
-		(void)charout_put(&s->out, &byte, 1);
+	if (s->mcr & MCR_LOOP) {
+		s->overrun |= s->has_looped;
+		s->has_looped = true;
+		s->looped = byte;
+		return;
+	}
+	(void)charout_put(&s->out, &byte, 1);
 }
 
 static void serial_write_ier(struct serial *s, uint8_t val)
@@ -198,16 +216,15 @@ static void serial_write_ier(struct serial *s, uint8_t val)
 
 static void serial_write_fcr(struct serial *s, uint8_t val)
 {
-	if ((val & FCR_CLEAR_RX) || ((val ^ s->fcr) & FCR_ENABLE)) {
-		while (s->rx_count)
-			(void)rx_pop(s);
-	}
+	if ((val & FCR_CLEAR_RX) || ((val ^ s->fcr) & FCR_ENABLE))
+		s->has_looped = false;
 	s->fcr = val & 0xc9;
 }
 
 static void serial_write_mcr(struct serial *s, uint8_t val)
 {
 	s->mcr = val & 0x1f;
+	s->mcr_written = true;
 }
 
 static void serial_write(struct device *dev, uint64_t off, unsigned size, uint64_t val64)
@@ -246,9 +263,7 @@ static void serial_reset(struct device *dev)
 	s->ier = s->fcr = s->lcr = s->mcr = s->scr = s->dlm = 0;
 	s->dll = 12; /* 9600 baud, as firmware leaves it */
 	s->msr = MSR_CONNECTED;
-	s->thr_pending = s->overrun = false;
-	while (s->rx_count)
-		(void)rx_pop(s);
+	s->thr_pending = s->overrun = s->mcr_written = s->has_looped = false;
 	serial_update_irq(s);
 }
 
@@ -318,21 +333,15 @@ static const struct state_desc serial_state = {
 	.min_version = 1,
 	.fields =
 		(const struct state_field[]){
-			F(ier, STATE_U8),
-			F(fcr, STATE_U8),
-			F(lcr, STATE_U8),
-			F(mcr, STATE_U8),
-			F(msr, STATE_U8),
-			F(scr, STATE_U8),
-			F(dll, STATE_U8),
-			F(dlm, STATE_U8),
-			F(thr_pending, STATE_BOOL),
-			F(overrun, STATE_BOOL),
-			F(irq_level, STATE_BOOL),
-			F(rx, STATE_BYTES),
-			F(rx_head, STATE_U16),
-			F(rx_count, STATE_U16),
-			CHAROUT_STATE_FIELDS(struct serial, out),
+			F(ier, STATE_U8),	    F(fcr, STATE_U8),
+			F(lcr, STATE_U8),	    F(mcr, STATE_U8),
+			F(msr, STATE_U8),	    F(scr, STATE_U8),
+			F(dll, STATE_U8),	    F(dlm, STATE_U8),
+			F(thr_pending, STATE_BOOL), F(overrun, STATE_BOOL),
+			F(mcr_written, STATE_BOOL), F(has_looped, STATE_BOOL),
+			F(looped, STATE_U8),	    F(irq_level, STATE_BOOL),
+			F(rx, STATE_BYTES),	    F(rx_head, STATE_U16),
+			F(rx_count, STATE_U16),	    CHAROUT_STATE_FIELDS(struct serial, out),
 			{ .type = STATE_END },
 		},
 	.post_load = serial_post_load,

@@ -77,10 +77,11 @@ struct fuse_options {
 	const struct fuse_dax_ops *dax; /* borrowed until free; NULL: no window */
 	/*
 	 * Called once on the leader thread, after it has its own descriptor table and before it
-	 * opens the root: enter namespaces, change root. Returns the descriptor of the root
-	 * directory as seen from inside (the server closes it), or a negative errno.
+	 * opens the root: enter namespaces, change root, close what is not needed but @keep_fd.
+	 * Returns the descriptor of the root directory as seen from inside (the server closes it),
+	 * or a negative errno.
 	 */
-	int (*enter_jail)(void *opaque, struct err *err);
+	int (*enter_jail)(void *opaque, int keep_fd, struct err *err);
 	/* Called on the leader after all is open, before other workers start: drop rights, seccomp.
 	 */
 	int (*close_jail)(void *opaque, struct err *err);

@@ -16,9 +16,69 @@
 #include <unistd.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <seccomp.h>
 
+#include "base/fd.h"
 #include "fuse_mount.h"
+#include "rootfs/jail.h"
+
+static const int keep_fds[] = { STDERR_FILENO };
+static struct jail_config jail = {
+	.tree_fd = -1, .keep_fds = keep_fds, .n_keep_fds = 1, .file_handles = true
+};
+
+static int enter(void *opaque, int keep_fd, struct err *err)
+{
+	return jail_enter(&jail, keep_fd, err);
+}
+
+/* What the runtime does with the table: default kill. */
+static int filter_install(struct err *err)
+{
+	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	const struct jail_syscall *rules;
+	size_t n;
+	int r = 0;
+
+	rules = jail_syscalls(&n);
+	for (size_t i = 0; r == 0 && i < n; i++) {
+		const struct jail_syscall *s = &rules[i];
+		uint32_t action = s->error ? SCMP_ACT_ERRNO((unsigned)s->error) : SCMP_ACT_ALLOW;
+
+		if (s->op == JAIL_ARG_NONE)
+			r = seccomp_rule_add(ctx, action, s->nr, 0);
+		else if (s->op == JAIL_ARG_EQ)
+			r = seccomp_rule_add(ctx, action, s->nr, 1,
+					     SCMP_CMP(s->arg, SCMP_CMP_EQ, s->value));
+		else
+			r = seccomp_rule_add(ctx, action, s->nr, 1,
+					     SCMP_CMP(s->arg, SCMP_CMP_MASKED_EQ, s->mask,
+						      s->value));
+	}
+	if (r == 0)
+		r = seccomp_load(ctx);
+	seccomp_release(ctx);
+	return r < 0 ? err_errno(err, -r, "seccomp filter") : 0;
+}
+
+static int close_jail(void *opaque, struct err *err)
+{
+	int r = jail_close(&jail, err);
+
+	return r < 0 ? r : filter_install(err);
+}
+
+static int jail_prepare(const char *dir, struct fuse_options *o)
+{
+	jail.tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
+				    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	jail.file_handles = !o->no_file_handles;
+	o->enter_jail = enter;
+	o->close_jail = close_jail;
+	return jail.tree_fd < 0 ? -errno : 0;
+}
 
 static int run(char **argv)
 {
@@ -35,11 +95,11 @@ static int run(char **argv)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static int options_parse(int argc, char **argv, struct fuse_options *o)
+static int options_parse(int argc, char **argv, struct fuse_options *o, bool *ret_jail)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "+c:o:aw:f:rs:")) != -1) {
+	while ((opt = getopt(argc, argv, "+c:o:aw:f:rs:jH")) != -1) {
 		switch (opt) {
 		case 'c':
 			o->cache = strcmp(optarg, "never") == 0	   ? FUSE_CACHE_NEVER
@@ -48,6 +108,8 @@ static int options_parse(int argc, char **argv, struct fuse_options *o)
 			break;
 		case 'o': o->owner = FUSE_OWNER_XATTR; break;
 		case 'a': o->posix_acl = true; break;
+		case 'j': *ret_jail = true; break;
+		case 'H': o->no_file_handles = true; break;
 		case 'r': o->read_only = true; break;
 		case 'w': o->n_workers = (unsigned)atoi(optarg); break;
 		case 's': o->spin_us = (unsigned)atoi(optarg); break;
@@ -65,9 +127,11 @@ int main(int argc, char **argv)
 	struct fuse_mount *m = NULL;
 	struct fuse_stats st;
 	struct err err = { 0 };
-	int root, status;
+	bool in_jail = false;
+	AUTO_FD int root = -1;
+	int status;
 
-	if (options_parse(argc, argv, &opt) < 0) {
+	if (options_parse(argc, argv, &opt, &in_jail) < 0) {
 		fprintf(stderr, "usage: fuse_on [options] DIR MNT PROGRAM [ARG...]\n");
 		return 2;
 	}
@@ -76,8 +140,11 @@ int main(int argc, char **argv)
 		printf("SKIP: no /dev/fuse or no right to mount\n");
 		return 77;
 	}
-	root = open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || fuse_server_new(root, &opt, &srv, &err) < 0 ||
+	if (in_jail)
+		status = jail_prepare(argv[optind], &opt);
+	else
+		status = root = open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (status < 0 || fuse_server_new(root, &opt, &srv, &err) < 0 ||
 	    fuse_server_start(srv, &err) < 0 ||
 	    fuse_mount_start(srv, argv[optind + 1], &m, &err) < 0) {
 		fprintf(stderr, "fuse_on: %s\n", err.code ? err.msg : strerror(errno));
