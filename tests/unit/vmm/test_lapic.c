@@ -21,7 +21,7 @@ struct host {
 
 static struct host *host_of(struct lapic *l)
 {
-	return (struct host *)((char *)(l - l->id) - offsetof(struct host, lapics));
+	return (struct host *)(void *)((char *)(l - l->id) - offsetof(struct host, lapics));
 }
 
 #define ON(event)                               \
