@@ -5,9 +5,9 @@
  * Theory of operation. jail_enter() is for struct fuse_options.enter_jail and runs on the leader
  * thread, alone with its descriptor table: the thread gets a mount namespace whose root is the
  * container's root and nothing else, and closes every descriptor but those it is told to keep.
- * jail_close() is for close_jail: capabilities but the file ones go, and no_new_privs is set. The seccomp
- * filter is built by the caller from jail_syscalls(), because the library for it is the caller's; it
- * is installed after jail_close(). Workers started later inherit all of it.
+ * jail_close() is for close_jail: capabilities but the file ones go, and no_new_privs is set. The
+ * seccomp filter is built by the caller from jail_syscalls(), because the library for it is the
+ * caller's; it is installed after jail_close(). Workers started later inherit all of it.
  */
 #ifndef ROOTFS_JAIL_H
 #define ROOTFS_JAIL_H
