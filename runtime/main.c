@@ -12,6 +12,7 @@
 static const struct cli_verb verbs[] = {
 	{ "vm", "boot one virtual machine on this terminal", cli_vm },
 	{ "kernel", "add kernels to the store, list them", cli_kernel },
+	{ "doctor", "say what this host can do and which back end is used", cli_doctor },
 };
 
 static void print_help(void)

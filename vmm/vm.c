@@ -406,5 +406,6 @@ void vm_stats(struct vm *vm, struct hv_stats *ret)
 		ret->n_hlt += one.n_hlt;
 		ret->n_kicks += one.n_kicks;
 		ret->n_irqs += one.n_irqs;
+		ret->n_assists += one.n_assists;
 	}
 }

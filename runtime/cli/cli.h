@@ -23,6 +23,7 @@ struct cli_verb {
 
 int cli_vm(int argc, char **argv);
 int cli_kernel(int argc, char **argv);
+int cli_doctor(int argc, char **argv);
 
 /* One line for err, as log_err() writes it. Return: CLI_FAIL. */
 int cli_error(const struct err *err);

@@ -42,7 +42,7 @@ static const char help[] =
 	"  --share DIR=TAG     the guest mounts directory DIR as virtiofs TAG; may be repeated\n"
 	"  --share-cache MODE  auto (default), never or always, for those that follow\n"
 	"  --console WHICH     serial (default) or virtio\n"
-	"  --backend NAME      auto (default) or soft\n"
+	"  --backend NAME      auto (default), soft or kvm\n"
 	"  --soft-mode MODE    fast (default) or step: one instruction at a time\n"
 	"  --cpu MODEL         base (default)\n"
 	"  --stats             print what the machine did when it ends\n"
@@ -225,7 +225,7 @@ static int open_files(const struct vm_options *o, struct vm_files *f, struct err
 	return f->initrd_fd < 0 ? err_errno(err, errno, "open initrd '%s'", o->initrd) : 0;
 }
 
-static int build_cmdline(const struct vm_options *o, char *buf, size_t len, struct err *err)
+static int build_cmdline(const struct vm_options *o, uint32_t tsc_khz, char *buf, size_t len, struct err *err)
 {
 	const char *extra = o->cmdline ? o->cmdline : "";
 	int n;
@@ -234,8 +234,8 @@ static int build_cmdline(const struct vm_options *o, char *buf, size_t len, stru
 		n = snprintf(buf, len, "%s", extra);
 	else
 		n = snprintf(buf, len, "console=%s " CMDLINE_LINUX "%s%s",
-			     o->virtio_console ? "hvc0" : "ttyS0", VM_TSC_KHZ,
-			     VM_TSC_KHZ / LINUX_HZ * 1000, extra[0] ? " " : "", extra);
+			     o->virtio_console ? "hvc0" : "ttyS0", tsc_khz,
+			     tsc_khz / LINUX_HZ * 1000, extra[0] ? " " : "", extra);
 	if (n < 0 || (size_t)n >= len)
 		return err_set(err, -E2BIG, "the kernel command line is longer than %zu characters",
 			       len - 1);
@@ -256,11 +256,11 @@ static void print_stats(struct vm *vm, uint64_t ns)
 	vm_stats(vm, &s);
 	fprintf(stderr,
 		"husk: stats: seconds=%.3f insns=%llu io=%llu mmio=%llu hlt=%llu kicks=%llu "
-		"irqs=%llu\n",
+		"irqs=%llu assists=%llu\n",
 		(double)ns / (double)NSEC_PER_SEC, (unsigned long long)s.n_insns,
 		(unsigned long long)s.n_io, (unsigned long long)s.n_mmio,
 		(unsigned long long)s.n_hlt, (unsigned long long)s.n_kicks,
-		(unsigned long long)s.n_irqs);
+		(unsigned long long)s.n_irqs, (unsigned long long)s.n_assists);
 }
 
 static int exit_status(const struct vm_exit *end, enum terminal_event event, int sig)
@@ -375,7 +375,7 @@ int cli_vm(int argc, char **argv)
 	if (r == 0)
 		r = open_files(&o, &files, &err);
 	if (r == 0)
-		r = build_cmdline(&o, cmdline, sizeof(cmdline), &err);
+		r = build_cmdline(&o, vm_tsc_khz(config.hv), cmdline, sizeof(cmdline), &err);
 	if (r < 0)
 		return cli_error(&err);
 	config.cpu_model = o.cpu;

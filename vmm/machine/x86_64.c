@@ -266,7 +266,7 @@ int machine_new(const struct vm_config *config, const struct machine_env *env, s
 	m->env = *env;
 	m->config = config;
 	r = cpumodel_fill(config->cpu_model ? config->cpu_model : "base", config->n_vcpus,
-			  VM_TSC_KHZ, &m->cpuid, err);
+			  vm_tsc_khz(config->hv), &m->cpuid, err);
 	if (r == 0)
 		r = gmem_new(&m->mem, err);
 	if (r == 0)

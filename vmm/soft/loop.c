@@ -19,6 +19,7 @@
 #include "base/checked.h"
 #include "soft/block.h"
 #include "soft/mmu.h"
+#include "soft/single.h"
 
 #define BUDGET_MAX    40000 /* instructions between looks at the clock: 50 us, more or less */
 #define BUDGET_MIN    2000
@@ -241,4 +242,14 @@ void soft_run(struct hv_vcpu *v, struct hv_exit *ret)
 		if (!cpu->halted)
 			run_guest(v, budget_for(now, next));
 	}
+}
+
+bool soft_single(struct hv_vcpu *v)
+{
+	struct cpu *cpu = &v->cpu;
+
+	atomic_store(&cpu->stop_at, 0);
+	if (!cpu->exc.pending)
+		run_guest(v, 1);
+	return deliver_own(cpu);
 }

@@ -150,6 +150,7 @@ struct hv_vm_config {
 struct hv_stats {
 	uint64_t n_insns; /* soft only */
 	uint64_t n_io, n_mmio, n_hlt, n_kicks, n_irqs;
+	uint64_t n_assists; /* kvm only: instructions that the software CPU had to execute */
 };
 
 struct hv_vm;
@@ -157,6 +158,12 @@ struct hv_vcpu;
 
 struct hv_ops {
 	const char *name; /* "soft", "kvm" */
+
+	/*
+	 * TSC rate that guests of this back end see when @wanted_khz is asked for: the table's tsc_khz
+	 * must be this. NULL: as wanted.
+	 */
+	uint32_t (*tsc_khz)(uint32_t wanted_khz);
 
 	int (*vm_new)(const struct hv_vm_config *config, struct hv_vm **ret, struct err *err);
 	void (*vm_free)(struct hv_vm *vm); /* after all its vCPUs */
@@ -184,11 +191,17 @@ struct hv_ops {
 
 	void (*get_stats)(struct hv_vcpu *vcpu, struct hv_stats *ret);
 
+	/*
+	 * Fold what the back end itself has logged into the map's page flags (GMEM_PAGE_DIRTY), as long as
+	 * mem->dirty_log is set. NULL: they are always up to date. All vCPUs stopped.
+	 */
+	void (*dirty_sync)(struct hv_vm *vm);
+
 	/* Interrupt controllers outside the vCPU (IOAPIC, PIC), saved with the VM. All vCPUs stopped. */
 	const struct state_desc *irqchip_state;
 	void *(*irqchip_obj)(struct hv_vm *vm);
 };
 
-extern const struct hv_ops hv_soft_ops;
+extern const struct hv_ops hv_soft_ops, hv_kvm_ops;
 
 #endif

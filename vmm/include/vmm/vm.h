@@ -22,8 +22,14 @@
 #include "vmm/backend.h"
 #include "vmm/hv.h"
 
-/* Guest TSC: one tick a nanosecond, on every host. */
+/* Guest TSC: one tick a nanosecond, wherever the back end can choose. */
 #define VM_TSC_KHZ 1000000
+
+/* What it is on this back end. */
+static inline uint32_t vm_tsc_khz(const struct hv_ops *hv)
+{
+	return hv->tsc_khz ? hv->tsc_khz(VM_TSC_KHZ) : VM_TSC_KHZ;
+}
 
 /* An open file with the name to use in messages. fd -1: none. Borrowed while vm_new() runs. */
 struct vm_file {

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The KVM back end on the KVM at hand: exits, kicks, state, interrupt controllers, dirty log,
+ * assist. */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "boot/boot.h"
+#include "kvm/kvm.h"
+#include "machine/cpumodel.h"
+#include "machine/layout.h"
+#include "test.h"
+#include "vmm/probe.h"
+#include "vmm/vm.h"
+
+#define CODE	   0x10000
+#define RAM	   0x100000
+#define MAX_LOG	   16
+#define DEADLINE_S 20
+
+struct fixture {
+	struct gmem *mem;
+	struct hv_cpuid_table cpuid;
+	struct hv_vm *vm;
+	struct hv_vcpu *vcpu;
+	struct {
+		bool write, mmio;
+		uint64_t addr, val;
+		unsigned size;
+	} log[MAX_LOG];
+	unsigned n_log;
+	int started[2]; /* pipe: the guest wrote to port 1 */
+};
+
+static void note(struct fixture *f, bool write, bool mmio, uint64_t addr, unsigned size,
+		 uint64_t val)
+{
+	if (f->n_log < MAX_LOG) {
+		f->log[f->n_log].write = write;
+		f->log[f->n_log].mmio = mmio;
+		f->log[f->n_log].addr = addr;
+		f->log[f->n_log].size = size;
+		f->log[f->n_log++].val = val;
+	}
+}
+
+/* Port 0 ends the run. */
+static void io_write(void *opaque, uint16_t port, unsigned size, uint64_t val)
+{
+	struct fixture *f = opaque;
+
+	if (port == 0)
+		hv_kvm_ops.kick(f->vcpu);
+	else if (port == 1)
+		assert_int_equal(write(f->started[1], "", 1), 1);
+	else
+		note(f, true, false, port, size, val);
+}
+
+static uint64_t io_read(void *opaque, uint16_t port, unsigned size)
+{
+	note(opaque, false, false, port, size, 0);
+	return 0x1122334455667788ULL >> (64 - 8 * size);
+}
+
+static void mmio_write(void *opaque, gpa_t gpa, unsigned size, uint64_t val)
+{
+	note(opaque, true, true, gpa, size, val);
+}
+
+static uint64_t mmio_read(void *opaque, gpa_t gpa, unsigned size)
+{
+	note(opaque, false, true, gpa, size, 0);
+	return 0xa0a1a2a3a4a5a6a7ULL;
+}
+
+static const struct hv_bus_ops bus = { io_read, io_write, mmio_read, mmio_write };
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct hv_vm_config config = { .bus = &bus, .bus_opaque = f, .n_vcpus = 1 };
+
+	if (!f || pipe(f->started) < 0 || gmem_new(&f->mem, NULL) < 0 ||
+	    gmem_add_anon(f->mem, 0, RAM, GMEM_RAM, NULL) < 0 ||
+	    cpumodel_fill("base", 1, vm_tsc_khz(&hv_kvm_ops), &f->cpuid, NULL) < 0)
+		return -1;
+	config.mem = f->mem;
+	config.cpuid = &f->cpuid;
+	if (hv_kvm_ops.vm_new(&config, &f->vm, NULL) < 0 ||
+	    hv_kvm_ops.vcpu_new(f->vm, 0, &f->vcpu, NULL) < 0)
+		return -1;
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	hv_kvm_ops.vcpu_free(f->vcpu);
+	hv_kvm_ops.vm_free(f->vm);
+	gmem_free(f->mem);
+	close(f->started[0]);
+	close(f->started[1]);
+	free(f);
+	return 0;
+}
+
+/* 64-bit ring 0 at CODE. */
+static void load(struct fixture *f, const void *code, size_t len, struct hv_vcpu_state *s)
+{
+	const struct boot_entry entry = { .mode = BOOT_MODE_LONG, .rip = CODE, .rsp = 0x20000 };
+	struct err err = { 0 };
+
+	assert_int_equal(gmem_write(f->mem, CODE, code, len), 0);
+	hv_kvm_ops.get_state(f->vcpu, s);
+	assert_int_equal(boot_entry_apply(&entry, f->mem, s, &err), 0);
+	s->cr4 |= 0x600;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, s, &err), 0);
+}
+
+static void run(struct fixture *f, struct hv_vcpu_state *s)
+{
+	struct hv_exit exit;
+
+	hv_kvm_ops.run(f->vcpu, &exit);
+	if (exit.reason == HV_EXIT_ERROR)
+		print_error("%s\n", exit.err.msg);
+	assert_int_equal(exit.reason, HV_EXIT_INTERRUPTED);
+	hv_kvm_ops.get_state(f->vcpu, s);
+}
+
+#define LOAD(f, s, ...)                                         \
+	do {                                                    \
+		static const uint8_t code_[] = { __VA_ARGS__ }; \
+		load(f, code_, sizeof(code_), s);               \
+	} while (0)
+
+static void port_accesses_reach_the_bus(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	/* mov $0x12345678, %eax; out %eax, $0x40; in $0x44, %ax; out %al, $0 */
+	LOAD(f, &s, 0xb8, 0x78, 0x56, 0x34, 0x12, 0xe7, 0x40, 0x66, 0xe5, 0x44, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 2);
+	assert_int_equal(f->log[0].addr, 0x40);
+	assert_int_equal(f->log[0].size, 4);
+	assert_int_equal(f->log[0].val, 0x12345678);
+	assert_int_equal(f->log[1].size, 2);
+	assert_int_equal(s.gpr[HV_RAX], 0x12341122);
+}
+
+static void registers_are_exact_after_the_access_that_ends_a_run(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	LOAD(f, &s, 0x90, 0xe6, 0, 0x90); /* nop; out %al, $0; nop */
+	run(f, &s);
+	assert_int_equal(s.rip, CODE + 3);
+}
+
+static void string_port_accesses_come_one_by_one(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	/* mov $CODE, %esi; mov $3, %ecx; mov $0x50, %edx; rep outsb; out %al, $0 */
+	LOAD(f, &s, 0xbe, 0, 0, 1, 0, 0xb9, 3, 0, 0, 0, 0xba, 0x50, 0, 0, 0, 0xf3, 0x6e, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 3);
+	assert_int_equal(f->log[0].val, 0xbe);
+	assert_int_equal(f->log[2].val, 0);
+	assert_int_equal(s.gpr[HV_RCX], 0);
+}
+
+static void memory_without_a_slot_reaches_the_bus(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	/* mov $0x40000000, %ebx; mov %rax, 8(%rbx); mov (%rbx), %ecx; out %al, $0 */
+	LOAD(f, &s, 0xbb, 0, 0, 0, 0x40, 0x48, 0x89, 0x43, 8, 0x8b, 0x0b, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 2);
+	assert_true(f->log[0].mmio && f->log[0].write);
+	assert_int_equal(f->log[0].addr, 0x40000008);
+	assert_int_equal(f->log[0].size, 8);
+	assert_int_equal(f->log[1].size, 4);
+	assert_int_equal(s.gpr[HV_RCX], 0xa4a5a6a7);
+}
+
+static void a_kick_before_the_run_is_not_lost(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	LOAD(f, &s, 0xeb, 0xfe); /* 1: jmp 1b */
+	hv_kvm_ops.kick(f->vcpu);
+	run(f, &s);
+	assert_int_equal(s.rip, CODE);
+}
+
+static void *kick_when_it_runs(void *opaque)
+{
+	struct fixture *f = opaque;
+	char byte;
+
+	if (read(f->started[0], &byte, 1) == 1)
+		hv_kvm_ops.kick(f->vcpu);
+	return NULL;
+}
+
+static void a_kick_ends_a_run_and_a_halt(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	pthread_t thread;
+
+	LOAD(f, &s, 0xe6, 1, 0xeb, 0xfe); /* out %al, $1; 1: jmp 1b */
+	assert_int_equal(pthread_create(&thread, NULL, kick_when_it_runs, f), 0);
+	run(f, &s);
+	pthread_join(thread, NULL);
+	LOAD(f, &s, 0xe6, 1, 0xf4); /* out %al, $1; hlt */
+	assert_int_equal(pthread_create(&thread, NULL, kick_when_it_runs, f), 0);
+	run(f, &s);
+	pthread_join(thread, NULL);
+}
+
+static void a_triple_fault_is_a_shutdown(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	struct hv_exit exit;
+
+	LOAD(f, &s, 0x0f, 0x0b); /* ud2, and no IDT */
+	hv_kvm_ops.run(f->vcpu, &exit);
+	assert_int_equal(exit.reason, HV_EXIT_SHUTDOWN);
+}
+
+static void state_comes_back_as_it_was_set(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state a, b;
+	struct err err = { 0 };
+
+	LOAD(f, &a, 0x90);
+	for (unsigned i = 0; i < HV_N_GPR; i++)
+		a.gpr[i] = 0x1111111111111111ULL * i;
+	a.rflags = 0x246;
+	a.cr2 = 0x123456789000;
+	a.cr8 = 5;
+	a.dr[0] = 0x1234;
+	a.star = 0x0023001000000000;
+	a.lstar = 0xffffffff81000000;
+	a.sfmask = 0x47700;
+	a.kernel_gs_base = 0xffff888000000000;
+	a.sysenter_eip = 0xffffffff81001000;
+	a.fxsave[32] = 0x5a;  /* ST0 */
+	a.fxsave[160] = 0xa5; /* XMM0 */
+	a.interrupt_shadow = 1;
+	a.nmi_masked = 1;
+	a.mtrr_fixed[2] = 0x0606060606060606;
+	a.lapic.regs[0xf0 / 16] = 0x1ff;
+	a.lapic.regs[0x80 / 16] = 0x50; /* the task priority again */
+	if (hv_kvm_ops.set_state(f->vcpu, &a, &err) < 0)
+		fail_msg("%s", err.msg);
+	hv_kvm_ops.get_state(f->vcpu, &b);
+	assert_memory_equal(a.gpr, b.gpr, sizeof(a.gpr));
+	assert_int_equal(a.rip, b.rip);
+	assert_int_equal(a.rflags, b.rflags);
+	assert_memory_equal(a.seg, b.seg, sizeof(a.seg));
+	assert_int_equal(a.cr2, b.cr2);
+	assert_int_equal(a.cr8, b.cr8);
+	assert_int_equal(a.efer, b.efer);
+	assert_int_equal(a.dr[0], b.dr[0]);
+	assert_int_equal(a.star, b.star);
+	assert_int_equal(a.lstar, b.lstar);
+	assert_int_equal(a.sfmask, b.sfmask);
+	assert_int_equal(a.kernel_gs_base, b.kernel_gs_base);
+	assert_int_equal(a.sysenter_eip, b.sysenter_eip);
+	assert_int_equal(a.fxsave[32], b.fxsave[32]);
+	assert_int_equal(a.fxsave[160], b.fxsave[160]);
+	assert_int_equal(a.mtrr_fixed[2], b.mtrr_fixed[2]);
+	assert_int_equal(b.lapic.regs[0xf0 / 16], 0x1ff);
+	assert_int_equal(a.nmi_masked, b.nmi_masked);
+	assert_int_equal(a.mp_state, b.mp_state);
+	assert_true(b.tsc >= a.tsc);
+}
+
+static void refuses_state_that_is_not_valid(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	struct err err = { 0 };
+
+	LOAD(f, &s, 0x90);
+	s.mp_state = 17;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, &s, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "mp_state"));
+}
+
+/* The section must mean the same to both back ends: one saves, the other's table reads it. */
+static void interrupt_controllers_survive_a_save_and_load(void **state)
+{
+	struct fixture *f = *state;
+	const struct state_desc *d = hv_kvm_ops.irqchip_state;
+	uint8_t a[1024], b[1024];
+	size_t len = state_size(d);
+	struct err err = { 0 };
+
+	assert_int_equal(len, state_size(hv_soft_ops.irqchip_state));
+	assert_true(len <= sizeof(a));
+	hv_kvm_ops.set_gsi(f->vm, 9, true);
+	state_save(d, hv_kvm_ops.irqchip_obj(f->vm), a);
+	hv_kvm_ops.set_gsi(f->vm, 9, false);
+	state_save(d, hv_kvm_ops.irqchip_obj(f->vm), b);
+	assert_memory_not_equal(a, b, len);
+	if (state_load(d, hv_kvm_ops.irqchip_obj(f->vm), a, len, &err) < 0)
+		fail_msg("%s", err.msg);
+	state_save(d, hv_kvm_ops.irqchip_obj(f->vm), b);
+	assert_memory_equal(a, b, len);
+}
+
+static void the_dirty_log_has_what_the_guest_wrote(void **state)
+{
+	struct fixture *f = *state;
+	const uint8_t *flags = f->mem->regions[0].page_flags;
+	struct hv_vcpu_state s;
+
+	f->mem->dirty_log = true;
+	/* mov %al, 0x30000; out %al, $0 */
+	LOAD(f, &s, 0x88, 0x04, 0x25, 0, 0, 3, 0, 0xe6, 0);
+	memset(f->mem->regions[0].page_flags, 0, RAM / 4096);
+	run(f, &s);
+	hv_kvm_ops.dirty_sync(f->vm);
+	assert_true(flags[0x30] & GMEM_PAGE_DIRTY);
+	assert_false(flags[0x31] & GMEM_PAGE_DIRTY);
+}
+
+/* Natively or by the assist, the guest sees the same. */
+static void what_kvm_cannot_emulate_still_runs(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	struct probe_result probe;
+	struct hv_stats stats;
+
+	/* mov $0xf0f0, %ecx; popcnt %ecx, %eax; movd %eax, %xmm3; paddd %xmm3, %xmm3; movd %xmm3,
+	 * %ebx; out %al, $0 */
+	LOAD(f, &s, 0xb9, 0xf0, 0xf0, 0, 0, 0xf3, 0x0f, 0xb8, 0xc1, 0x66, 0x0f, 0x6e, 0xd8, 0x66,
+	     0x0f, 0xfe, 0xdb, 0x66, 0x0f, 0x7e, 0xdb, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(s.gpr[HV_RAX], 8);
+	assert_int_equal(s.gpr[HV_RBX], 16);
+	probe_kvm(&probe);
+	hv_kvm_ops.get_stats(f->vcpu, &stats);
+	if (probe.verdict == PROBE_NATIVE)
+		assert_int_equal(stats.n_assists, 0);
+}
+
+static void the_probe_judges_in_time(void **state)
+{
+	struct probe_result probe;
+
+	probe_kvm(&probe);
+	assert_int_not_equal(probe.verdict, PROBE_UNUSABLE);
+	assert_true(probe.reason[0]);
+	assert_true(probe.took_ns < 1000000000ULL);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(port_accesses_reach_the_bus),
+		T(registers_are_exact_after_the_access_that_ends_a_run),
+		T(string_port_accesses_come_one_by_one),
+		T(memory_without_a_slot_reaches_the_bus),
+		T(a_kick_before_the_run_is_not_lost),
+		T(a_kick_ends_a_run_and_a_halt),
+		T(a_triple_fault_is_a_shutdown),
+		T(state_comes_back_as_it_was_set),
+		T(refuses_state_that_is_not_valid),
+		T(interrupt_controllers_survive_a_save_and_load),
+		T(the_dirty_log_has_what_the_guest_wrote),
+		T(what_kvm_cannot_emulate_still_runs),
+		T(the_probe_judges_in_time),
+	};
+	struct err err = { 0 };
+	int fd = kvm_open(KVM_PATH, kvm_ioctl, &err);
+
+	if (fd < 0) {
+		fprintf(stderr, "skipped: %s\n", err.msg);
+		return getenv("REQUIRE_KVM") ? 1 : 77;
+	}
+	close(fd);
+	alarm(DEADLINE_S);
+	return cmocka_run_group_tests_name("vmm/kvm_vm", tests, NULL, NULL);
+}
