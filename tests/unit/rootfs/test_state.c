@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/stat.h>
+
+#include "fuse/wire.h"
+#include "fuse_client.h"
+
+static struct fuse_client c;
+static uint64_t dir, file, fh, dfh, other, other_fh;
+static void *saved;
+static size_t saved_len;
+static uint32_t lost;
+
+static const char *at(const char *rel)
+{
+	static char buf[4][128];
+	static unsigned i;
+
+	i = (i + 1) % 4;
+	snprintf(buf[i], sizeof(buf[i]), "%s/root/%s", c.dir, rel);
+	return buf[i];
+}
+
+/* A directory with a file, open for writing; the directory open too; a second file, open. */
+static int setup(void **state)
+{
+	struct fuse_mkdir_in mk = { .mode = 0755 };
+
+	saved = NULL;
+	if (fc_open(&c, NULL) < 0 || fc_init(&c) < 0 ||
+	    fc_call(&c, FUSE_MKDIR, 1, &mk, sizeof(mk), "dir", 4) < 0)
+		return -1;
+	dir = fc_lookup(&c, 1, "dir", NULL);
+	if (fc_create(&c, dir, "file", O_RDWR, 0644, &file, &fh) < 0 ||
+	    fc_write(&c, file, fh, 0, "content", 7) < 0 ||
+	    fc_open_node(&c, dir, O_DIRECTORY, &dfh) < 0 ||
+	    fc_create(&c, 1, "other", O_RDWR, 0644, &other, &other_fh) < 0)
+		return -1;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	free(saved);
+	fc_close(&c);
+	return 0;
+}
+
+static void save(void)
+{
+	struct err err = { 0 };
+
+	fuse_server_quiesce(c.srv);
+	assert_int_equal(fuse_server_save(c.srv, &saved, &saved_len, &lost, &err), 0);
+	fuse_server_resume(c.srv);
+}
+
+static int restore(enum fuse_verify verify, struct fuse_restore_result *res)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(fc_restart(&c, NULL), 0);
+	return fuse_server_restore(c.srv, saved, saved_len, verify, res, &err);
+}
+
+static void everything_goes_on(void **state)
+{
+	struct fuse_restore_result res;
+	struct fuse_stats before, after;
+	struct fuse_read_in rd = { .fh = dfh, .size = 4096 };
+
+	fuse_server_stats(c.srv, &before);
+	save();
+	assert_int_equal(lost, 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_nodes, 3);
+	assert_int_equal(res.n_handles, 3);
+	assert_int_equal(res.n_stale_nodes + res.n_stale_handles, 0);
+	fuse_server_stats(c.srv, &after);
+	assert_int_equal(before.n_lookups, after.n_lookups);
+	/* No INIT, same ids. */
+	assert_int_equal(fc_read(&c, file, fh, 0, 100), 0);
+	assert_memory_equal(c.out, "content", 7);
+	assert_int_equal(fc_write(&c, file, fh, 7, "!", 1), 0);
+	assert_int_equal(fc_call(&c, FUSE_READDIR, dir, &rd, sizeof(rd), NULL, 0), 0);
+	assert_true(c.out_len > 0);
+	assert_int_equal(fc_lookup(&c, dir, "file", NULL), file);
+	assert_int_equal(fc_release(&c, file, fh, false), 0);
+	fc_forget(&c, file, 2);
+	fc_forget(&c, dir, 2);
+	assert_int_equal(fc_release(&c, dir, dfh, true), 0);
+	fuse_server_stats(c.srv, &after);
+	assert_int_equal(after.n_nodes, 2);
+	assert_int_equal(after.n_handles, 1);
+}
+
+static void renamed_files_are_found_by_their_new_name(void **state)
+{
+	struct fuse_restore_result res;
+
+	assert_int_equal(rename(at("dir"), at("moved")), 0);
+	save();
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 0);
+	assert_int_equal(fc_read(&c, file, fh, 0, 100), 0);
+}
+
+static void another_file_of_the_name_is_stale(void **state)
+{
+	struct fuse_restore_result res;
+	int fd;
+
+	save();
+	assert_int_equal(unlink(at("dir/file")), 0);
+	fd = open(at("dir/file"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, "WRONG!!", 7), 7);
+	close(fd);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 1);
+	assert_int_equal(res.n_stale_handles, 1);
+	assert_int_equal(fc_read(&c, file, fh, 0, 100), -ESTALE);
+	assert_int_equal(fc_write(&c, file, fh, 0, "x", 1), -ESTALE);
+	/* The stale ids can be given back. */
+	assert_int_equal(fc_release(&c, file, fh, false), 0);
+	fc_forget(&c, file, 1);
+	assert_true(fc_lookup(&c, dir, "file", NULL) != file);
+}
+
+static void a_link_in_place_of_a_directory_is_stale(void **state)
+{
+	struct fuse_restore_result res;
+	int r;
+
+	save();
+	assert_int_equal(rename(at("dir"), at("elsewhere")), 0);
+	assert_int_equal(symlink("elsewhere", at("dir")), 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 2);
+	fc_lookup(&c, dir, "file", &r);
+	assert_int_equal(r, -ESTALE);
+	assert_int_equal(fc_read(&c, other, other_fh, 0, 10), 0);
+}
+
+static void unlinked_open_files_are_lost_and_counted(void **state)
+{
+	struct fuse_restore_result res;
+
+	assert_int_equal(fc_call(&c, FUSE_UNLINK, 1, NULL, 0, "other", 6), 0);
+	save();
+	assert_int_equal(lost, 1);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(fc_read(&c, other, other_fh, 0, 10), -ESTALE);
+	assert_int_equal(fc_read(&c, file, fh, 0, 10), 0);
+}
+
+static void copies_pass_where_copies_are_meant(void **state)
+{
+	struct fuse_restore_result res;
+	struct timespec ts[2];
+	struct stat st;
+	int fd;
+
+	save();
+	assert_int_equal(stat(at("dir/file"), &st), 0);
+	assert_int_equal(unlink(at("dir/file")), 0);
+	fd = open(at("dir/file"), O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
+	assert_int_equal(write(fd, "content", 7), 7);
+	ts[0] = st.st_atim;
+	ts[1] = st.st_mtim;
+	assert_int_equal(futimens(fd, ts), 0);
+	close(fd);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 1);
+	assert_int_equal(restore(FUSE_VERIFY_COPY, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 0);
+	assert_int_equal(fc_read(&c, file, fh, 0, 100), 0);
+	assert_memory_equal(c.out, "content", 7);
+}
+
+static void damaged_states_are_refused(void **state)
+{
+	struct fuse_restore_result res;
+	struct err err = { 0 };
+	struct fuse_stats st;
+	uint8_t *copy;
+
+	save();
+	assert_int_equal(fc_restart(&c, NULL), 0);
+	copy = malloc(saved_len + 1);
+	assert_non_null(copy);
+	for (size_t len = 0; len < saved_len; len++) {
+		/* An exactly sized copy shows reads behind the end to the sanitizer. */
+		uint8_t *cut = malloc(len ? len : 1);
+
+		assert_non_null(cut);
+		memcpy(cut, saved, len);
+		assert_int_equal(fuse_server_restore(c.srv, cut, len, FUSE_VERIFY_SAME, &res, &err),
+				 -EBADMSG);
+		free(cut);
+	}
+	memcpy(copy, saved, saved_len);
+	copy[saved_len] = 0;
+	assert_int_equal(fuse_server_restore(c.srv, copy, saved_len + 1, FUSE_VERIFY_SAME, &res,
+					     &err),
+			 -EBADMSG);
+	copy[4] = 99;
+	assert_int_equal(fuse_server_restore(c.srv, copy, saved_len, FUSE_VERIFY_SAME, &res, &err),
+			 -ESTALE);
+	/* Every byte changed in turn: refused, or taken with nothing worse than stale entries. */
+	for (size_t i = 0; i < saved_len; i++) {
+		memcpy(copy, saved, saved_len);
+		copy[i] ^= 0xff;
+		fuse_server_restore(c.srv, copy, saved_len, FUSE_VERIFY_SAME, &res, &err);
+		fuse_server_reset(c.srv);
+	}
+	fuse_server_stats(c.srv, &st);
+	assert_int_equal(st.n_nodes, 1);
+	assert_int_equal(st.n_handles, 0);
+	free(copy);
+}
+
+static void a_used_server_is_not_restored(void **state)
+{
+	struct fuse_restore_result res;
+	struct err err = { 0 };
+
+	save();
+	assert_int_equal(fuse_server_restore(c.srv, saved, saved_len, FUSE_VERIFY_SAME, &res, &err),
+			 -EINVAL);
+	assert_int_equal(fc_read(&c, file, fh, 0, 10), 0);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(everything_goes_on),
+		TEST(renamed_files_are_found_by_their_new_name),
+		TEST(another_file_of_the_name_is_stale),
+		TEST(a_link_in_place_of_a_directory_is_stale),
+		TEST(unlinked_open_files_are_lost_and_counted),
+		TEST(copies_pass_where_copies_are_meant),
+		TEST(damaged_states_are_refused),
+		TEST(a_used_server_is_not_restored),
+	};
+
+	return cmocka_run_group_tests_name("rootfs/state", tests, NULL, NULL);
+}
