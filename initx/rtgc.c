@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "initx/guest.h"
 #include "initx/rtg.h"
 
 #define MAX_LIST 64
@@ -178,6 +179,8 @@ static int parse_args(struct args *a, int argc, char **argv)
 	a->opt.flags = a->flags;
 	a->opt.configs = a->configs;
 	a->opt.blobs = a->blobs;
+	a->opt.consts = guest_consts;
+	a->opt.n_consts = n_guest_consts;
 	if (!a->n_src)
 		fputs(usage, stderr);
 	return a->n_src ? 0 : -EINVAL;
