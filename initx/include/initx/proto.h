@@ -112,18 +112,19 @@ struct initx_item {
 #define INITX_ITEM_AFFINITY	22 /* mask bytes */
 #define INITX_ITEM_DOMAINNAME	23 /* string */
 #define INITX_ITEM_NICE		24 /* i32 */
-#define INITX_ITEM_STATUS	25 /* u32 vsock port: the exit is reported there too, behind all output \
-				    */
-#define INITX_ITEM_SYMLINK	26 /* target with NUL, path with NUL */
-#define INITX_ITEM_MAX_		27
+#define INITX_ITEM_STATUS                                                       \
+	25 /* u32 vsock port: the exit is reported there too, behind all output \
+	    */
+#define INITX_ITEM_SYMLINK   26 /* target with NUL, path with NUL */
+#define INITX_ITEM_MAX_	     27
 
-#define INITX_KEEP		0xffffffffu
+#define INITX_KEEP	     0xffffffffu
 
-#define INITX_STDIO_NULL	0
-#define INITX_STDIO_PIPE	1 /* relayed to the vsock port */
-#define INITX_STDIO_TERMINAL	2
-#define INITX_STDIO_STDOUT	3 /* for 2: the same pipe as 1 */
-#define INITX_STDIO_CONSOLE	4 /* the guest's console */
+#define INITX_STDIO_NULL     0
+#define INITX_STDIO_PIPE     1 /* relayed to the vsock port */
+#define INITX_STDIO_TERMINAL 2
+#define INITX_STDIO_STDOUT   3 /* for 2: the same pipe as 1 */
+#define INITX_STDIO_CONSOLE  4 /* the guest's console */
 
 /* What a status connection (INITX_ITEM_STATUS) carries, once. */
 struct initx_status {
