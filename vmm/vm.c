@@ -3,6 +3,7 @@
 #define LOG_MODULE "vmm/vm"
 #include "vmm/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "machine/layout.h"
 #include "machine/machine.h"
 #include "virtio/virtio.h"
 
@@ -390,6 +392,27 @@ void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows)
 	if (vm->machine->console)
 		virtio_console_resize(vm->machine->console, cols, rows);
 }
+
+int vm_vsock_connect(struct vm *vm, uint32_t guest_port, int fd, struct err *err)
+{
+	if (!vm->machine->vsock) {
+		fd_close(fd);
+		return err_set(err, -ENODEV, "the machine has no vsock device");
+	}
+	return virtio_vsock_connect(vm->machine->vsock, guest_port, fd, err);
+}
+
+uint8_t *vm_config_region(struct vm *vm)
+{
+	return gmem_ptr(vm->machine->mem, LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE);
+}
+
+void vm_config_written(struct vm *vm, uint32_t off, uint32_t len)
+{
+	gmem_written(vm->machine->mem, LAYOUT_CONFIG + off, len);
+}
+
+static_assert(VM_CONFIG_BYTES == LAYOUT_CONFIG_SIZE, "size of the config region");
 
 void vm_stats(struct vm *vm, struct hv_stats *ret)
 {

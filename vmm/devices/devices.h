@@ -51,4 +51,10 @@ int debugport_new(struct loop *loop, int fd, struct device **ret, struct err *er
 #define TESTEXIT_LEN 4
 int testexit_new(const struct power_line *power, struct device **ret, struct err *err);
 
+/* Mailbox page: words of the guest's init. @backend: copied. */
+int mailbox_new(const struct guest_backend *backend, struct device **ret, struct err *err);
+
+/* Timeslice page: a u32 event id stored at offset 0. @backend: copied. */
+int timeslice_new(const struct guest_backend *backend, struct device **ret, struct err *err);
+
 #endif

@@ -42,7 +42,7 @@ struct machine {
 	struct acpi_virtio_slot slots[MACHINE_MAX_VIRTIO];
 	unsigned n_slots;
 	unsigned n_fs; /* of the configuration's, made so far */
-	struct device *i8042, *pit, *console; /* borrowed from devs; console may be NULL */
+	struct device *i8042, *pit, *console, *vsock; /* borrowed from devs; the last two may be NULL */
 };
 
 int machine_new(const struct vm_config *config, const struct machine_env *env, struct machine **ret,

@@ -137,6 +137,19 @@ static int make_rng(struct machine *m, const struct virtio_env *env, struct devi
 	return m->config->virtio_rng ? virtio_rng_new(env, ret, err) : 0;
 }
 
+static int make_vsock(struct machine *m, const struct virtio_env *env, struct device **ret,
+		      struct err *err)
+{
+	int r;
+
+	if (!m->config->vsock)
+		return 0;
+	r = virtio_vsock_new(env, m->config->vsock, ret, err);
+	if (r == 0)
+		m->vsock = *ret;
+	return r;
+}
+
 static int make_fs(struct machine *m, const struct virtio_env *env, struct device **ret,
 		   struct err *err)
 {
@@ -148,7 +161,7 @@ static int make_fs(struct machine *m, const struct virtio_env *env, struct devic
 /* In slot order: a device's address and interrupt depend on those before it. */
 static int (*const x86_64_virtio[])(struct machine *m, const struct virtio_env *env,
 				    struct device **ret, struct err *err) = {
-	make_console, make_rng, make_fs, make_fs, make_fs, make_fs,
+	make_console, make_rng, make_fs, make_fs, make_fs, make_fs, make_vsock,
 };
 
 static unsigned next_gsi(const struct machine *m)
@@ -186,6 +199,33 @@ static int add_virtio(struct machine *m, struct err *err)
 }
 
 static_assert(VM_MAX_FS == 4, "one make_fs each");
+
+/* ---- guest channel ---- */
+
+static int add_guest_page(struct machine *m, struct device *dev, uint64_t gpa, struct err *err)
+{
+	m->devs[m->n_devs++] = dev;
+	return bus_add(m->mmio, gpa, GMEM_PAGE_SIZE, dev, err);
+}
+
+static int add_guest_channel(struct machine *m, struct err *err)
+{
+	struct device *dev = NULL;
+	int r;
+
+	if (!m->config->guest)
+		return 0;
+	r = mailbox_new(m->config->guest, &dev, err);
+	if (r == 0)
+		r = add_guest_page(m, dev, LAYOUT_MAILBOX, err);
+	if (r == 0)
+		r = timeslice_new(m->config->guest, &dev, err);
+	if (r == 0)
+		r = add_guest_page(m, dev, LAYOUT_TIMESLICE, err);
+	if (r == 0)
+		r = gmem_add_anon(m->mem, LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE, GMEM_SHARED, err);
+	return r;
+}
 
 /* ---- memory ---- */
 
@@ -281,6 +321,8 @@ int machine_new(const struct vm_config *config, const struct machine_env *env, s
 		r = add_ports(m, err);
 	if (r == 0)
 		r = add_virtio(m, err);
+	if (r == 0)
+		r = add_guest_channel(m, err);
 	m->config = NULL;
 	if (r < 0)
 		return r;

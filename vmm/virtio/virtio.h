@@ -126,4 +126,11 @@ int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, stru
 		  struct err *err);
 int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err *err);
 
+#define VIRTIO_ID_VSOCK 19
+/* @backend: copied, or NULL: every connection of the guest is refused. */
+int virtio_vsock_new(const struct virtio_env *env, const struct vsock_backend *backend,
+		     struct device **ret, struct err *err);
+/* Connect @fd (a stream; owned by the device also on failure) to a port of the guest. Any thread. */
+int virtio_vsock_connect(struct device *dev, uint32_t guest_port, int fd, struct err *err);
+
 #endif

@@ -67,4 +67,34 @@ struct console_backend {
 	int out_fd; /* bytes from the guest */
 };
 
+/* ---- guest channel ---- */
+
+/* Words the guest has written to its mailbox; what they mean is the guest protocol's business. */
+#define GUEST_MAILBOX_WORDS 8
+
+/*
+ * What the guest's init tells: the mailbox and the timeslice page. The guest stands still inside its
+ * store until signal() returns, and the config region may be changed meanwhile. Context: vCPU threads,
+ * the device's lock held: must not block for long, must not access the devices.
+ */
+struct guest_backend {
+	void *opaque;
+	/* Word 0 was written; @words: all words as latched, index = offset / 4. */
+	void (*signal)(void *opaque, uint32_t value, const uint32_t words[GUEST_MAILBOX_WORDS]);
+	/* Optional: a milestone. */
+	void (*timeslice)(void *opaque, uint32_t id);
+};
+
+/* ---- vsock ---- */
+
+struct vsock_backend {
+	void *opaque;
+	/*
+	 * The guest connects to a port of the host. Returns a stream's descriptor, which the device
+	 * owns from then on, or a negative errno to refuse. Context: the device loop thread, the
+	 * device's lock held.
+	 */
+	int (*connect)(void *opaque, uint32_t port);
+};
+
 #endif

@@ -64,6 +64,9 @@ struct vm_config {
 	bool virtio_rng;
 	struct vm_fs fs[VM_MAX_FS];
 	unsigned n_fs;
+	const struct vsock_backend *vsock; /* NULL: no such device */
+	/* The channel to husk's init: mailbox, timeslice page, config region. NULL: none. */
+	const struct guest_backend *guest;
 	bool has_debug_fd;
 	int debug_fd; /* where port 0xe9 writes, when has_debug_fd */
 };
@@ -127,6 +130,21 @@ void vm_resume(struct vm *vm);
 
 /* Tell the guest's virtio-console that the terminal has a new size. Any thread. */
 void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows);
+
+/**
+ * vm_vsock_connect() - Connect a stream to a port of the guest
+ * @fd:		The host's end: the VM owns it from now on, also on failure
+ *
+ * A refusal shows as the end of @fd. Context: any thread.
+ * Return: 0; -ENODEV no vsock device; -EMFILE too many connections.
+ */
+int vm_vsock_connect(struct vm *vm, uint32_t guest_port, int fd, struct err *err);
+
+/* The config region, VM_CONFIG_BYTES of guest memory; NULL without a guest channel. */
+#define VM_CONFIG_BYTES (4u << 20)
+uint8_t *vm_config_region(struct vm *vm);
+/* Tell that the host wrote there. Any thread. */
+void vm_config_written(struct vm *vm, uint32_t off, uint32_t len);
 
 /* Sum over all vCPUs. Best while quiesced or after vm_wait(); else a little behind. */
 void vm_stats(struct vm *vm, struct hv_stats *ret);

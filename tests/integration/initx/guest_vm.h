@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A virtual machine with husk's init inside, driven from a test: boot, run commands with their
+ * streams, ring the doorbell, read results.
+ */
+#ifndef TESTS_GUEST_VM_H
+#define TESTS_GUEST_VM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "initx/command.h"
+
+#define GUEST_MAX_DONE 4096
+
+struct guest_vm;
+
+struct guest_done {
+	uint32_t id;
+	int32_t result;
+	uint32_t stage, term_signal;
+};
+
+struct guest_vm_options {
+	const char *kernel;  /* file */
+	const char *modules; /* /lib/modules/VERSION */
+	const char *busybox; /* put into the root */
+	bool verbose;	     /* console to stderr */
+};
+
+/* Boots as far as the command loop. Prints what went wrong; NULL then. */
+struct guest_vm *guest_vm_start(const struct guest_vm_options *opt);
+void guest_vm_free(struct guest_vm *g);
+
+/* Time from vm_start() to the command loop, ns. */
+uint64_t guest_vm_boot_ns(const struct guest_vm *g);
+
+/* A port of the host on which the next connection becomes the other end of *@ret_fd. */
+uint32_t guest_vm_port(struct guest_vm *g, int *ret_fd);
+
+/* Place the command and ring. Returns init's answer, or a negative errno. */
+int guest_vm_send(struct guest_vm *g, struct command *c);
+
+/* One doorbell message; the answer, or a negative errno. */
+int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words);
+
+/* Wait for the end of command @id; false after @timeout_ms. */
+bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);
+
+/* The config region. */
+uint8_t *guest_vm_config(struct guest_vm *g);
+
+/* Run a shell script in the guest: output (stdout and stderr), result. */
+bool guest_vm_shell(struct guest_vm *g, const char *script, char *out, size_t out_size,
+		    struct guest_done *ret);
+
+#endif

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * husk's init in a machine: boot, commands, their ends and streams.
+ *
+ * Needs HUSK_TEST_KERNEL (a bzImage or vmlinux), HUSK_TEST_MODULES (its /lib/modules/VERSION) and a
+ * static busybox; skips itself otherwise.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "guest_vm.h"
+#include "test.h"
+
+static struct guest_vm *g;
+static uint32_t next_id = 1;
+
+/* Run a program without streams; its end. */
+static struct guest_done run(const char *path, const char *const *argv)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	struct guest_done done = { 0 };
+	uint32_t id = next_id++;
+
+	assert_int_equal(command_new(path, argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	guest_vm_send(g, c);
+	assert_true(guest_vm_wait(g, id, 30000, &done));
+	return done;
+}
+
+static struct guest_done shell(const char *script)
+{
+	const char *argv[] = { "sh", "-c", script, NULL };
+
+	return run("/bin/sh", argv);
+}
+
+static void reports_exit_codes(void **state)
+{
+	assert_int_equal(shell("exit 0").result, 0);
+	assert_int_equal(shell("exit 1").result, 1);
+	assert_int_equal(shell("exit 255").result, 255);
+	assert_int_equal(shell("exit 7").term_signal, 0);
+}
+
+static void reports_deadly_signals(void **state)
+{
+	static const int signals[] = {
+		SIGHUP, SIGINT,	 SIGQUIT, SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
+		SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+		char script[64];
+		struct guest_done d;
+
+		snprintf(script, sizeof(script), "exec busybox kill -%d $$", signals[i]);
+		d = shell(script);
+		assert_int_equal(d.term_signal, signals[i]);
+		assert_int_equal(d.result, 128 + signals[i]);
+	}
+}
+
+static void says_why_a_program_does_not_start(void **state)
+{
+	struct guest_done d = run("/bin/missing", NULL);
+
+	assert_int_equal(d.result, -ENOENT);
+	assert_int_equal(d.stage, INITX_STEP_EXEC);
+	d = run("/etc/plain", NULL);
+	assert_int_equal(d.result, -EACCES);
+	assert_int_equal(d.stage, INITX_STEP_EXEC);
+	d = run("missing-too", NULL);
+	assert_int_equal(d.result, -ENOENT);
+}
+
+static void searches_the_path(void **state)
+{
+	const char *argv[] = { "true", NULL };
+
+	assert_int_equal(run("true", argv).result, 0);
+}
+
+static void relays_output(void **state)
+{
+	struct guest_done d;
+	char out[256];
+
+	assert_true(guest_vm_shell(g, "echo one; echo two >&2; exit 3", out, sizeof(out), &d));
+	assert_string_equal(out, "one\ntwo\n");
+	assert_int_equal(d.result, 3);
+}
+
+static void makes_the_usual_places(void **state)
+{
+	struct guest_done d;
+	char out[1024];
+
+	assert_true(guest_vm_shell(
+		g,
+		"hostname; cat /proc/self/comm; test -c /dev/null && test -d /sys/kernel "
+		"&& test -d /dev/pts && test -w /dev/shm && echo x >/dev/stdout && "
+		"test ! -e /dev/mem && echo fine",
+		out, sizeof(out), &d));
+	assert_string_equal(out, "guest-test\ncat\nx\nfine\n");
+}
+
+static void takes_many_arguments(void **state)
+{
+	enum { N = 30000 };
+	const char **argv = calloc(N + 4, sizeof(*argv));
+	struct guest_done d;
+
+	argv[0] = "sh";
+	argv[1] = "-c";
+	argv[2] = "test $# = 30000 && exit 9";
+	for (int i = 0; i <= N; i++)
+		argv[3 + i] = i == N + 1 ? NULL : "x";
+	argv[3 + N + 1 - 1] = "x";
+	argv[3 + N] = NULL;
+	/* $0 takes one of them */
+	argv[2] = "test $# = 29999 && exit 9";
+	d = run("/bin/sh", argv);
+	free(argv);
+	assert_int_equal(d.result, 9);
+}
+
+static void takes_no_arguments(void **state)
+{
+	assert_int_equal(run("/bin/true", NULL).result, 0);
+}
+
+static void refuses_blocks_that_break_a_rule(void **state)
+{
+	uint8_t *slot = guest_vm_config(g) + INITX_COMMAND_OFFSET;
+	static const uint32_t bell[] = { INITX_BELL_BELL };
+	static const uint32_t bad[][3] = {
+		{ 0, 0, 0 },	 { 5000, 0, 0 },      { 4, 70000, 0 },
+		{ 4, 0, 70000 }, { 4, 65535, 65535 }, { 3, 1, 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		memset(slot + 4, 0x41, 4096);
+		memcpy(slot + 16, "/bin", 5);
+		for (int j = 0; j < 3; j++)
+			le32_store(slot + 4 + 4 * j, bad[i][j]);
+		le32_store(slot, INITX_COMMAND_MAGIC);
+		assert_int_equal(guest_vm_bell(g, bell, 1), -EINVAL);
+	}
+	assert_int_equal(guest_vm_bell(g, bell, 1), -EAGAIN);
+	assert_int_equal(shell("exit 4").result, 4);
+}
+
+static void runs_many_at_once(void **state)
+{
+	enum { N = 64 };
+	const char *argv[] = { "sh", "-c", "read x </etc/plain; sleep 0.3; exit 5", NULL };
+	uint32_t first = next_id;
+	struct guest_done d;
+
+	for (int i = 0; i < N; i++) {
+		CLEANUP(command_freep) struct command *c = NULL;
+
+		assert_int_equal(command_new("/bin/sh", argv, NULL, &c, NULL), 0);
+		assert_int_equal(command_record(c, next_id++, NULL), 0);
+		assert_int_equal(guest_vm_send(g, c), 0);
+	}
+	for (uint32_t i = 0; i < N; i++) {
+		assert_true(guest_vm_wait(g, first + i, 60000, &d));
+		assert_int_equal(d.result, 5);
+	}
+}
+
+static void leaks_nothing(void **state)
+{
+	struct guest_done d;
+	char before[64], after[64], out[64];
+
+	/* init's descriptors, seen from a child of its own */
+	assert_true(guest_vm_shell(g, "ls /proc/1/fd | wc -l", before, sizeof(before), &d));
+	for (int i = 0; i < 100; i++) {
+		assert_true(guest_vm_shell(g, "echo $$ >/dev/null; exit 6", out, sizeof(out), &d));
+		assert_int_equal(d.result, 6);
+	}
+	assert_true(guest_vm_shell(g, "ls /proc/1/fd | wc -l", after, sizeof(after), &d));
+	assert_string_equal(before, after);
+}
+
+static void kills_a_process_group(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "sh", "-c", "sleep 1000 & sleep 1000", NULL };
+	uint32_t id = next_id++;
+	uint32_t kill_group[] = { INITX_BELL_KILL, id, SIGKILL, INITX_KILL_GROUP };
+	struct guest_done d;
+	char out[64];
+
+	assert_int_equal(command_new("/bin/sh", argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	assert_int_equal(guest_vm_bell(g, kill_group, 4), 0);
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_int_equal(d.term_signal, SIGKILL);
+	assert_true(guest_vm_shell(g, "ps | grep -c 'sleep 1[0]00'", out, sizeof(out), &d));
+	assert_string_equal(out, "0\n");
+	assert_int_equal(guest_vm_bell(g, kill_group, 4), -ESRCH);
+}
+
+static void makes_a_pid_namespace(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "sh", "-c", "test $$ = 1 && exit 11", NULL };
+	uint32_t id = next_id++, flags = 0x20000000 | 0x20000;
+	struct guest_done d;
+
+	assert_int_equal(command_new("/bin/sh", argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_UNSHARE, &flags, 1, NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_int_equal(d.result, 11);
+}
+
+static void sets_identity_and_place(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = {
+		"sh", "-c",
+		"echo $(id -u) $(id -g) $(pwd) $(umask) $FOO $(grep NoNewPrivs /proc/self/status) "
+		"$(grep CapEff /proc/self/status) $(ulimit -n)",
+		NULL
+	};
+	const char *envp[] = { "FOO=bar", "PATH=/bin", NULL };
+	uint32_t id = next_id++, ids[] = { 1000, 1001, 027 };
+	uint32_t stdio[6] = { INITX_STDIO_NULL, 0, INITX_STDIO_PIPE, 0, INITX_STDIO_STDOUT, 0 };
+	uint64_t caps[5] = { 0 };
+	uint8_t limit[24] = { 7 };
+	struct guest_done d;
+	int AUTO_FD fd = -1;
+	char out[256];
+	ssize_t n;
+
+	le64_store(limit + 8, 77);
+	le64_store(limit + 16, 99);
+	stdio[3] = guest_vm_port(g, &fd);
+	assert_int_equal(command_new("/bin/busybox", argv, envp, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_STDIO, stdio, 6, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_IDS, ids, 3, NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_CWD, "/tmp", 4, NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_NO_NEW_PRIVS, NULL, 0, NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_CAPS, caps, sizeof(caps), NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_RLIMIT, limit, sizeof(limit), NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	n = fd_read_full(fd, out, sizeof(out) - 1);
+	out[n > 0 ? n : 0] = '\0';
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_string_equal(out,
+			    "1000 1001 /tmp 0027 bar NoNewPrivs: 1 CapEff: 0000000000000000 77\n");
+}
+
+static void gives_a_terminal(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "sh", "-c", "tty; stty size; read x; stty size; echo got $x", NULL };
+	const char *envp[] = { "PATH=/bin", NULL };
+	uint32_t id = next_id++, port;
+	uint32_t stdio[6] = { INITX_STDIO_TERMINAL, 0, INITX_STDIO_TERMINAL, 0,
+			      INITX_STDIO_TERMINAL, 0 };
+	struct guest_done d;
+	int AUTO_FD fd = -1;
+	char out[512] = { 0 };
+	ssize_t n;
+
+	port = guest_vm_port(g, &fd);
+	uint32_t terminal[] = { 30, 100, port }, size[] = { INITX_BELL_WINS, id, 31, 101 };
+
+	assert_int_equal(command_new("/bin/busybox", argv, envp, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_TERMINAL, terminal, 3, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_STDIO, stdio, 6, NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	n = 0;
+	while (!strstr(out, "30 100")) { /* it has looked at the first size */
+		ssize_t k = read(fd, out + n, sizeof(out) - 1 - (size_t)n);
+
+		assert_true(k > 0);
+		n += k;
+	}
+	assert_int_equal(guest_vm_bell(g, size, 4), 0);
+	assert_int_equal(fd_write_full(fd, "hello\n", 6), 0);
+	while (!strstr(out, "got hello")) {
+		ssize_t k = read(fd, out + n, sizeof(out) - 1 - (size_t)n);
+
+		assert_true(k > 0);
+		n += k;
+	}
+	assert_non_null(strstr(out, "/dev/pts/"));
+	assert_non_null(strstr(out, "31 101"));
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_int_equal(d.result, 0);
+}
+
+struct writer {
+	int fd;
+	size_t len;
+};
+
+static void *write_input(void *opaque)
+{
+	struct writer *w = opaque;
+	uint8_t buf[8192];
+
+	for (size_t at = 0; at < w->len; at += sizeof(buf)) {
+		for (size_t i = 0; i < sizeof(buf); i++)
+			buf[i] = (uint8_t)((at + i) * 31 >> 3);
+		if (fd_write_full(w->fd, buf, sizeof(buf)) < 0)
+			break;
+	}
+	fd_close(w->fd);
+	return NULL;
+}
+
+static void loses_nothing_with_a_slow_reader(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "cat", NULL };
+	uint32_t id = next_id++;
+	int in = -1;
+	int AUTO_FD out = -1;
+	uint32_t stdio[6] = { INITX_STDIO_PIPE, 0, INITX_STDIO_PIPE, 0, INITX_STDIO_STDOUT, 0 };
+	size_t len = getenv("HUSK_TEST_LONG") ? 100 * MIB : 8 * MIB, got = 0;
+	struct writer w;
+	struct guest_done d;
+	pthread_t thread;
+	static uint8_t buf[65536];
+
+	stdio[1] = guest_vm_port(g, &in);
+	stdio[3] = guest_vm_port(g, &out);
+	assert_int_equal(command_new("/bin/busybox", argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(command_item_u32(c, INITX_ITEM_STDIO, stdio, 6, NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	w = (struct writer){ in, len };
+	assert_int_equal(pthread_create(&thread, NULL, write_input, &w), 0);
+	for (;;) {
+		ssize_t n = read(out, buf, got < 1 * MIB ? 1000 : sizeof(buf));
+
+		if (n <= 0)
+			break;
+		for (ssize_t i = 0; i < n; i++)
+			if (buf[i] != (uint8_t)((got + (size_t)i) * 31 >> 3))
+				fail_msg("byte %zu differs", got + (size_t)i);
+		got += (size_t)n;
+		if (got < 64 * KIB) /* slow at first: everything backs up */
+			nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(got, len);
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_int_equal(d.result, 0);
+}
+
+static void answers_the_doorbell(void **state)
+{
+	uint32_t seed[17] = { INITX_BELL_SEED, 1, 2, 3 };
+	static const uint32_t time_words[] = { INITX_BELL_TIME },
+			      sync_words[] = { INITX_BELL_SYNC }, unknown[] = { 0x12345678 };
+
+	assert_int_equal(guest_vm_bell(g, time_words, 1), 0);
+	assert_int_equal(guest_vm_bell(g, sync_words, 1), 0);
+	assert_int_equal(guest_vm_bell(g, seed, 17), 0);
+	assert_int_equal(guest_vm_bell(g, unknown, 1), -EINVAL);
+}
+
+static void idles_without_cpu_time(void **state)
+{
+	struct timespec before, after;
+	double used;
+
+	sleep(1);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	sleep(getenv("HUSK_TEST_LONG") ? 5 : 2);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	used = (double)(after.tv_sec - before.tv_sec) +
+	       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+	printf("idle: %.3f s of CPU time\n", used);
+	assert_true(used < 0.2);
+}
+
+static int setup(void **state)
+{
+	struct guest_vm_options opt = { .kernel = getenv("HUSK_TEST_KERNEL"),
+					.modules = getenv("HUSK_TEST_MODULES"),
+					.busybox = "/bin/busybox",
+					.verbose = getenv("HUSK_TEST_VERBOSE") != NULL };
+
+	g = guest_vm_start(&opt);
+	if (g)
+		printf("command loop after %.1f ms\n", (double)guest_vm_boot_ns(g) / 1e6);
+	return g ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	guest_vm_free(g);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(reports_exit_codes),
+		cmocka_unit_test(reports_deadly_signals),
+		cmocka_unit_test(says_why_a_program_does_not_start),
+		cmocka_unit_test(searches_the_path),
+		cmocka_unit_test(relays_output),
+		cmocka_unit_test(makes_the_usual_places),
+		cmocka_unit_test(takes_many_arguments),
+		cmocka_unit_test(takes_no_arguments),
+		cmocka_unit_test(refuses_blocks_that_break_a_rule),
+		cmocka_unit_test(runs_many_at_once),
+		cmocka_unit_test(leaks_nothing),
+		cmocka_unit_test(kills_a_process_group),
+		cmocka_unit_test(makes_a_pid_namespace),
+		cmocka_unit_test(sets_identity_and_place),
+		cmocka_unit_test(gives_a_terminal),
+		cmocka_unit_test(loses_nothing_with_a_slow_reader),
+		cmocka_unit_test(answers_the_doorbell),
+		cmocka_unit_test(idles_without_cpu_time),
+	};
+
+	setlinebuf(stdout);
+	signal(SIGPIPE, SIG_IGN);
+	if (!getenv("HUSK_TEST_KERNEL") || !getenv("HUSK_TEST_MODULES"))
+		return test_skip("HUSK_TEST_KERNEL and HUSK_TEST_MODULES are not set");
+	if (access("/bin/busybox", X_OK) < 0)
+		return test_skip("no /bin/busybox (apt-get install busybox-static)");
+	return cmocka_run_group_tests_name("initx/guest", tests, setup, teardown);
+}
