@@ -6,9 +6,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/checked.h"
 #include "base/fd.h"
+
+/* What the kernel allows by default at most (fs.nr_open). */
+#define MAX_NOFILE 1048576
 
 struct share {
 	struct fuse_server *srv;
@@ -56,12 +60,29 @@ static void on_resume(void *opaque)
 	fuse_server_resume(((struct share *)opaque)->srv);
 }
 
+/*
+ * The server holds a descriptor for each file the guest's kernel remembers, and takes its limits
+ * from the process's: raise them as far as we may.
+ */
+static void raise_nofile(void)
+{
+	struct rlimit want = { .rlim_cur = MAX_NOFILE, .rlim_max = MAX_NOFILE }, have;
+
+	if (getrlimit(RLIMIT_NOFILE, &have) < 0 || have.rlim_cur >= MAX_NOFILE)
+		return;
+	if (setrlimit(RLIMIT_NOFILE, &want) == 0)
+		return;
+	have.rlim_cur = have.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &have);
+}
+
 int share_new(const char *dir, const struct fuse_options *opt, struct share **ret, struct err *err)
 {
 	CLEANUP(share_freep) struct share *share = calloc(1, sizeof(*share));
 	AUTO_FD int root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int r;
 
+	raise_nofile();
 	if (!share)
 		return err_set(err, -ENOMEM, "no memory for a shared directory");
 	if (root < 0)

@@ -21,9 +21,10 @@
 #include "terminal.h"
 #include "vmm/vm.h"
 
-#define DEFAULT_RAM (512 * MIB)
-#define CMDLINE_MAX 4096
-#define EXIT_SIGNAL 128
+#define DEFAULT_RAM	 (512 * MIB)
+#define MAX_SHARE_QUEUES 4
+#define CMDLINE_MAX	 4096
+#define EXIT_SIGNAL	 128
 
 static const char help[] =
 	"usage: husk vm [OPTION...]\n"
@@ -225,7 +226,8 @@ static int open_files(const struct vm_options *o, struct vm_files *f, struct err
 	return f->initrd_fd < 0 ? err_errno(err, errno, "open initrd '%s'", o->initrd) : 0;
 }
 
-static int build_cmdline(const struct vm_options *o, uint32_t tsc_khz, char *buf, size_t len, struct err *err)
+static int build_cmdline(const struct vm_options *o, uint32_t tsc_khz, char *buf, size_t len,
+			 struct err *err)
 {
 	const char *extra = o->cmdline ? o->cmdline : "";
 	int n;
@@ -300,7 +302,7 @@ static int shares_make(const struct vm_options *o, struct share **shares, struct
 		config->fs[config->n_fs++] = (struct vm_fs){
 			.tag = o->shares[i].tag,
 			.backend = share_backend(shares[i]),
-			.n_queues = 1,
+			.n_queues = MIN(o->n_vcpus, MAX_SHARE_QUEUES),
 		};
 	}
 	return 0;

@@ -246,6 +246,116 @@ static void directory_above_the_root_is_not_named(void **state)
 	assert_int_equal(seen, 2);
 }
 
+/* ---- owners in attributes: what a server without any right can do ---- */
+
+static struct fuse_attr entry_attr(void)
+{
+	struct fuse_entry_out e;
+
+	memcpy(&e, c.out, sizeof(e));
+	return e.attr;
+}
+
+static struct fuse_attr set_attr(uint64_t node, const struct fuse_setattr_in *in)
+{
+	struct fuse_attr_out out;
+
+	assert_int_equal(fc_call(&c, FUSE_SETATTR, node, in, sizeof(*in), NULL, 0), 0);
+	memcpy(&out, c.out, sizeof(out));
+	return out.attr;
+}
+
+static void owners_live_in_the_shared_attribute(void **state)
+{
+	struct fuse_options opt = { .owner = FUSE_OWNER_XATTR };
+	struct fuse_mkdir_in mk = { .mode = 02770, .umask = 022 };
+	struct fuse_attr a;
+	uint64_t node, fh;
+	char path[96], text[64] = "";
+	struct stat st;
+
+	restart(&opt);
+	c.uid = 1000;
+	c.gid = 100;
+	assert_int_equal(fc_create(&c, 1, "f", O_RDWR, 0640, &node, &fh), 0);
+	a = entry_attr();
+	assert_int_equal(a.uid, 1000);
+	assert_int_equal(a.gid, 100);
+	assert_int_equal(a.mode, S_IFREG | 0640);
+	snprintf(path, sizeof(path), "%s/root/f", c.dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, geteuid());
+	assert_true(getxattr(path, "user.containers.override_stat", text, sizeof(text)) > 0);
+	assert_string_equal(text, "1000:100:0640");
+	a = set_attr(node, &(struct fuse_setattr_in){
+				   .valid = FATTR_UID | FATTR_GID, .uid = 7, .gid = 8 });
+	assert_int_equal(a.uid, 7);
+	assert_int_equal(a.gid, 8);
+	/* No mode, not even 0, keeps the server out. */
+	a = set_attr(node, &(struct fuse_setattr_in){ .valid = FATTR_MODE, .mode = 0 });
+	assert_int_equal(a.mode, S_IFREG);
+	assert_int_equal(fc_write(&c, node, fh, 0, "x", 1), 0);
+	assert_int_equal(fc_open_node(&c, node, O_RDWR, &fh), 0);
+	/* A new directory of a setgid one inherits group and bit. */
+	assert_int_equal(fc_call(&c, FUSE_MKDIR, 1, &mk, sizeof(mk), "d", 2), 0);
+	a = entry_attr();
+	assert_int_equal(a.mode, S_IFDIR | 02750);
+	c.gid = 5;
+	mk = (struct fuse_mkdir_in){ .mode = 0755 };
+	assert_int_equal(fc_call(&c, FUSE_MKDIR, fc_lookup(&c, 1, "d", NULL), &mk, sizeof(mk), "e",
+				 2),
+			 0);
+	a = entry_attr();
+	assert_int_equal(a.gid, 100);
+	assert_int_equal(a.mode, S_IFDIR | 02755);
+}
+
+static void devices_are_files_that_say_so(void **state)
+{
+	struct fuse_options opt = { .owner = FUSE_OWNER_XATTR };
+	struct fuse_mknod_in mk = { .mode = S_IFCHR | 0666, .rdev = 1 << 8 | 3 };
+	struct fuse_attr a;
+	char path[96];
+	struct stat st;
+
+	restart(&opt);
+	assert_int_equal(fc_call(&c, FUSE_MKNOD, 1, &mk, sizeof(mk), "null", 5), 0);
+	a = entry_attr();
+	assert_int_equal(a.mode, S_IFCHR | 0666);
+	assert_int_equal(a.rdev, 1 << 8 | 3);
+	snprintf(path, sizeof(path), "%s/root/null", c.dir);
+	assert_int_equal(lstat(path, &st), 0);
+	assert_true(S_ISREG(st.st_mode));
+	restart(&opt);
+	assert_true(fc_lookup(&c, 1, "null", NULL));
+	a = entry_attr();
+	assert_int_equal(a.mode, S_IFCHR | 0666);
+	mk = (struct fuse_mknod_in){ .mode = S_IFSOCK | 0600 };
+	assert_int_equal(fc_call(&c, FUSE_MKNOD, 1, &mk, sizeof(mk), "sock", 5), 0);
+	assert_int_equal(entry_attr().mode, S_IFSOCK | 0600);
+}
+
+static void writes_by_others_drop_setuid_in_the_attribute(void **state)
+{
+	struct fuse_options opt = { .owner = FUSE_OWNER_XATTR };
+	struct fuse_write_in wr = { .size = 1, .write_flags = FUSE_WRITE_KILL_SUIDGID };
+	struct fuse_getattr_in ga = { 0 };
+	struct fuse_attr_out out;
+	uint64_t node;
+
+	restart(&opt);
+	assert_int_equal(fc_create(&c, 1, "f", O_RDWR, 0755, &node, &wr.fh), 0);
+	set_attr(node, &(struct fuse_setattr_in){ .valid = FATTR_MODE, .mode = 06755 });
+	assert_int_equal(fc_write(&c, node, wr.fh, 0, "x", 1), 0);
+	assert_int_equal(fc_call(&c, FUSE_GETATTR, node, &ga, sizeof(ga), NULL, 0), 0);
+	memcpy(&out, c.out, sizeof(out));
+	assert_int_equal(out.attr.mode, S_IFREG | 06755);
+	assert_int_equal(fc_call(&c, FUSE_WRITE, node, &wr, sizeof(wr), "y", 1), 0);
+	assert_int_equal(fc_call(&c, FUSE_GETATTR, node, &ga, sizeof(ga), NULL, 0), 0);
+	memcpy(&out, c.out, sizeof(out));
+	assert_int_equal(out.attr.mode, S_IFREG | 0755);
+}
+
 /* ---- the window ---- */
 
 static int n_mapped, n_unmapped;
@@ -306,6 +416,9 @@ int main(void)
 		TEST(statx_tells_the_birth_time),
 		TEST(copies_report_their_length_both_ways),
 		TEST(directory_above_the_root_is_not_named),
+		TEST(owners_live_in_the_shared_attribute),
+		TEST(devices_are_files_that_say_so),
+		TEST(writes_by_others_drop_setuid_in_the_attribute),
 		TEST(mappings_stay_inside_the_window),
 	};
 
