@@ -16,6 +16,7 @@
 
 #include "soft/block_priv.h"
 #include "soft/flags.h"
+#include "soft/jit/jit.h"
 #include "soft/mmu.h"
 
 /* ---- look-up ---- */
@@ -43,6 +44,7 @@ static void forget_all(struct block_cpu *code)
 	memset(code->pages, 0, sizeof(code->pages));
 	memset(code->slow, 0, sizeof(code->slow));
 	code->arena_used = 0;
+	jit_reset(code);
 	code->flushes++;
 }
 
@@ -534,7 +536,7 @@ int block_cpu_new(struct cpu *cpu, struct err *err)
 	pthread_mutex_init(&code->lock, NULL);
 	code->features = decode_features(cpu->vm->config.cpuid);
 	cpu->code = code;
-	return 0;
+	return cpu->step ? 0 : jit_cpu_new(cpu, err);
 }
 
 void block_cpu_free(struct cpu *cpu)
@@ -543,6 +545,7 @@ void block_cpu_free(struct cpu *cpu)
 
 	if (!code)
 		return;
+	jit_cpu_free(cpu);
 	munmap(code->arena, CODE_ARENA_BYTES);
 	pthread_mutex_destroy(&code->lock);
 	free(code);

@@ -7,6 +7,7 @@
 
 #include "soft/block.h"
 #include "soft/decode.h"
+#include "soft/execmem.h"
 #include "soft/op.h"
 
 #define BLOCK_MAX_INSNS 64
@@ -62,6 +63,8 @@ struct block_cpu {
 	size_t arena_used;
 	uint32_t flushes; /* a change means that all block pointers are stale */
 	uint64_t features;
+	struct execmem jit; /* translated code */
+	size_t jit_used;
 
 	_Atomic bool pending;
 	pthread_mutex_t lock;		 /* guards the queue */
@@ -103,6 +106,9 @@ struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gp
 /* Decode the instruction at rip (linear address @va), over a page border if need be. false: exc is
  * set. */
 bool block_decode_one(struct cpu *cpu, uint64_t va, struct insn *ret);
+
+/* Which of @n instructions set flags that nobody reads; @general: those without a handler. */
+void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bool *ret_dead);
 
 void *block_alloc(struct block_cpu *code, size_t bytes);
 

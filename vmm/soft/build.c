@@ -6,6 +6,7 @@
 
 #include "soft/block_priv.h"
 #include "soft/exec.h"
+#include "soft/jit/jit.h"
 #include "soft/mmu.h"
 
 struct build {
@@ -193,22 +194,21 @@ static bool touches_memory(const struct insn *in)
 
 /* Backwards: flags are wanted at the end, wherever something reads them and wherever one can leave.
  */
-static void mark_dead_flags(struct build *b, const bool *general)
+void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bool *ret_dead)
 {
 	bool wanted = true;
 
-	for (unsigned i = b->n; i-- > 0;) {
-		unsigned use = flag_use(&b->in[i]);
+	for (unsigned i = n; i-- > 0;) {
+		unsigned use = flag_use(&in[i]);
 
-		if ((use & FL_SETS) && !wanted) {
-			b->dead[i] = true;
+		ret_dead[i] = (use & FL_SETS) && !wanted;
+		if (ret_dead[i])
 			use = 0;
-		} else if (use & FL_KILLS) {
+		else if (use & FL_KILLS)
 			wanted = false;
-		} else if (use) {
+		else if (use)
 			wanted = true;
-		}
-		if ((use & FL_READS) || general[i] || touches_memory(&b->in[i]))
+		if ((use & FL_READS) || general[i] || touches_memory(&in[i]))
 			wanted = true;
 	}
 }
@@ -483,7 +483,7 @@ static bool choose(struct build *b, struct op *ops)
 		general[i] = !pick(b, &b->in[i], off, &scratch, false);
 		off += b->in[i].len;
 	}
-	mark_dead_flags(b, general);
+	block_dead_flags(b->in, b->n, general, b->dead);
 	off = b->off;
 	for (unsigned i = 0; i < b->n; i++) {
 		const struct insn *in = &b->in[i];
@@ -578,5 +578,6 @@ struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gp
 		last[1] = (struct op){ .fn = op_fallthrough, .off = next };
 		set_exit(last + 1, next, NULL);
 	}
+	jit_watch(cpu, blk);
 	return blk;
 }

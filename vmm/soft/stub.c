@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "soft/execmem.h"
 #include "soft/sys.h"
 
 #define ARENA_SIZE	   (512 * KIB)
@@ -27,7 +28,7 @@ struct stub_slot {
 
 struct stub_cache {
 	struct stub_slot slots[CACHE_SLOTS];
-	uint8_t *rw, *rx; /* two views of the same memory */
+	struct execmem mem;
 	uint32_t used;
 };
 
@@ -338,8 +339,8 @@ static stub_fn stub_make(struct stub_cache *c, const struct insn *in, unsigned u
 		memset(c->slots, 0, sizeof(c->slots));
 		c->used = 0;
 	}
-	e = (struct emit){ .p = c->rw + c->used };
-	rx = c->rx + c->used;
+	e = (struct emit){ .p = c->mem.rw + c->used };
+	rx = c->mem.rx + c->used;
 	if (uses & STUB_X87)
 		emit_x87(&e, in, uses);
 	else
@@ -376,35 +377,13 @@ static int host_check(const struct cpu *cpu, struct err *err)
 	return 0;
 }
 
-static int arena_map(struct stub_cache *c, struct err *err)
-{
-	int fd = memfd_create("husk-stubs", MFD_CLOEXEC);
-	int r = 0;
-
-	if (fd < 0)
-		return err_errno(err, errno, "make memory for host stubs");
-	if (ftruncate(fd, ARENA_SIZE) < 0)
-		r = err_errno(err, errno, "size memory for host stubs");
-	if (r == 0) {
-		c->rw = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		c->rx = mmap(NULL, ARENA_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-		if (c->rw == MAP_FAILED || c->rx == MAP_FAILED)
-			r = err_errno(err, errno, "map memory for host stubs");
-	}
-	close(fd);
-	return r;
-}
-
 void stub_cpu_free(struct cpu *cpu)
 {
 	struct stub_cache *c = cpu->stubs;
 
 	if (!c)
 		return;
-	if (c->rw && c->rw != MAP_FAILED)
-		munmap(c->rw, ARENA_SIZE);
-	if (c->rx && c->rx != MAP_FAILED)
-		munmap(c->rx, ARENA_SIZE);
+	execmem_done(&c->mem);
 	free(c);
 	cpu->stubs = NULL;
 }
@@ -418,7 +397,7 @@ int stub_cpu_new(struct cpu *cpu, struct err *err)
 	cpu->stubs = calloc(1, sizeof(*cpu->stubs));
 	if (!cpu->stubs)
 		return err_set(err, -ENOMEM, "no memory for host stubs");
-	r = arena_map(cpu->stubs, err);
+	r = execmem_init(&cpu->stubs->mem, "husk-stubs", ARENA_SIZE, err);
 	if (r < 0)
 		stub_cpu_free(cpu);
 	return r;

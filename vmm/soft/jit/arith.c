@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Templates: arithmetic, shifts, conditions on registers. Flags are left as the handlers leave them. */
+#include "soft/jit/jit_priv.h"
+
+static unsigned log2_size(unsigned size)
+{
+	return __builtin_ctz(size);
+}
+
+static void store_cc(struct jit *j, unsigned op)
+{
+	emit_prefix(&j->e, 2, 0, 0, RDI, false);
+	emit8(&j->e, 0xc7);
+	emit_mem(&j->e, 0, RDI, CPU_DISP(cc.op));
+	emit32(&j->e, op);
+}
+
+/* cc.res = the 2^@s bytes in @host; flags stay. RDX is lost. */
+static void store_res(struct jit *j, unsigned s, unsigned host)
+{
+	if (s != 3) {
+		jit_zext(j, s, RDX, host);
+		host = RDX;
+	}
+	emit_rm(&j->e, 3, 0x89, host, RDI, CPU_DISP(cc.res));
+}
+
+static void store_src(struct jit *j, unsigned s, unsigned host)
+{
+	if (s != 3) {
+		jit_zext(j, s, RDX, host);
+		host = RDX;
+	}
+	emit_rm(&j->e, 3, 0x89, host, RDI, CPU_DISP(cc.src));
+}
+
+static uint64_t trunc_imm(unsigned s, uint64_t v)
+{
+	return s == 3 ? v : v & ((1ULL << (8 << s)) - 1);
+}
+
+static void store_src_imm(struct jit *j, unsigned s, uint64_t imm)
+{
+	emit_mov_imm(&j->e, RDX, trunc_imm(s, imm));
+	emit_rm(&j->e, 3, 0x89, RDX, RDI, CPU_DISP(cc.src));
+}
+
+/* ---- two operands ---- */
+
+struct alu {
+	unsigned s, digit, kind; /* size, group-1 number, CC_ADD, CC_SUB or CC_LOGIC */
+	bool writes, dead, imm;
+};
+
+static bool alu_kind(const struct insn *in, struct alu *a)
+{
+	static const struct {
+		uint8_t digit, kind, writes;
+	} kinds[OP_TEST + 1] = {
+		[OP_ADD] = { 0, CC_ADD, 1 }, [OP_OR] = { 1, CC_LOGIC, 1 }, [OP_AND] = { 4, CC_LOGIC, 1 },
+		[OP_SUB] = { 5, CC_SUB, 1 }, [OP_XOR] = { 6, CC_LOGIC, 1 }, [OP_CMP] = { 5, CC_SUB, 0 },
+		[OP_TEST] = { 4, CC_LOGIC, 0 },
+	};
+
+	if (in->op > OP_TEST || !kinds[in->op].kind)
+		return false;
+	a->s = log2_size(in->op_size);
+	a->digit = kinds[in->op].digit;
+	a->kind = kinds[in->op].kind;
+	a->writes = kinds[in->op].writes;
+	a->imm = in->form == FORM_RM_I;
+	return true;
+}
+
+/* @dst op= @src or the immediate; the flags' other operand is stored before. */
+static void alu_apply(struct jit *j, const struct alu *a, unsigned dst, unsigned src, uint64_t imm)
+{
+	if (!a->dead && a->kind != CC_LOGIC) {
+		if (a->imm)
+			store_src_imm(j, a->s, imm);
+		else
+			store_src(j, a->s, src);
+	}
+	if (a->imm)
+		emit_alu_imm(&j->e, a->s, a->digit, dst, imm);
+	else
+		emit_rr(&j->e, a->s, (a->digit << 3) | (a->s == 0 ? 2 : 3), dst, src);
+	j->flags_live = true;
+}
+
+static void alu_flags(struct jit *j, const struct alu *a, unsigned res)
+{
+	if (a->dead)
+		return;
+	store_res(j, a->s, res);
+	store_cc(j, a->kind | a->s);
+}
+
+/* Memory destination: read, change, write back. */
+static void alu_mem(struct jit *j, const struct insn *in, const struct alu *a)
+{
+	unsigned src = 0;
+
+	jit_operand(j, in, a->s, a->writes);
+	if (!a->imm)
+		src = jit_use(j, in->reg);
+	emit_rm(&j->e, a->s, a->s == 0 ? 0x8a : 0x8b, RCX, RAX, 0);
+	alu_apply(j, a, RCX, src, in->imm);
+	if (a->writes)
+		emit_rm(&j->e, a->s, a->s == 0 ? 0x88 : 0x89, RCX, RAX, 0);
+	alu_flags(j, a, RCX);
+}
+
+static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
+{
+	bool mem = insn_is_mem(in);
+	unsigned g = in->form == FORM_R_RM ? in->reg : in->rm, src = 0, dst;
+
+	if (mem) {
+		jit_operand(j, in, a->s, false);
+		emit_rm(&j->e, a->s, a->s == 0 ? 0x8a : 0x8b, RCX, RAX, 0);
+		src = RCX;
+	} else if (!a->imm) {
+		src = jit_use(j, in->form == FORM_R_RM ? in->rm : in->reg);
+	}
+	dst = jit_use(j, g);
+	if (!a->writes) {
+		emit_rr(&j->e, a->s < 2 ? 2 : a->s, 0x8b, RAX, dst);
+		dst = RAX;
+	}
+	alu_apply(j, a, dst, src, in->imm);
+	if (a->writes)
+		jit_commit(j, g, dst);
+	alu_flags(j, a, dst);
+}
+
+static bool alu(struct jit *j, const struct insn *in)
+{
+	struct alu a = { .dead = j->dead[j->i] };
+	bool mem = insn_is_mem(in);
+
+	if ((in->prefixes & INSN_PFX_LOCK) || !alu_kind(in, &a))
+		return false;
+	if ((!a.imm && !jit_byte_ok(in, in->reg, in->op_size)) ||
+	    (!mem && !jit_byte_ok(in, in->rm, in->op_size)))
+		return false;
+	if (mem && in->form != FORM_R_RM)
+		alu_mem(j, in, &a);
+	else
+		alu_reg(j, in, &a);
+	return true;
+}
+
+/* ---- one operand, in a register ---- */
+
+static bool unary(struct jit *j, const struct insn *in)
+{
+	unsigned s = log2_size(in->op_size), r;
+	bool dead = j->dead[j->i];
+
+	if (insn_is_mem(in) || !jit_byte_ok(in, in->rm, in->op_size))
+		return false;
+	if ((in->op == OP_INC || in->op == OP_DEC) && !dead)
+		return false; /* keeps the old carry: the handler knows how */
+	r = jit_use(j, in->rm);
+	if (in->op == OP_NEG && !dead)
+		store_src(j, s, r);
+	switch (in->op) {
+	case OP_INC: emit_alu_imm(&j->e, s, 0, r, 1); break;
+	case OP_DEC: emit_alu_imm(&j->e, s, 5, r, 1); break;
+	case OP_NOT: emit_rr(&j->e, s, s == 0 ? 0xf6 : 0xf7, 2, r); break;
+	default: emit_rr(&j->e, s, s == 0 ? 0xf6 : 0xf7, 3, r); break;
+	}
+	if (in->op == OP_INC || in->op == OP_DEC)
+		j->flags_live = false;
+	else if (in->op == OP_NEG)
+		j->flags_live = true;
+	jit_commit(j, in->rm, r);
+	if (in->op == OP_NEG && !dead) {
+		store_res(j, s, r);
+		store_cc(j, CC_SUB | s);
+	}
+	return true;
+}
+
+/* cc.src = CF and OF of the host, in RFLAGS' places; for results whose other flags come from res. */
+static void store_carry_overflow(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	emit_rr(e, 0, 0x0f92, 0, RCX); /* setc cl */
+	emit_rr(e, 0, 0x0f90, 0, RDX); /* seto dl */
+	jit_zext(j, 0, RCX, RCX);
+	jit_zext(j, 0, RDX, RDX);
+	emit_rr(e, 2, 0xc1, 4, RDX);
+	emit8(e, 11);
+	emit_rr(e, 2, 0x0b, RCX, RDX);
+	emit_rm(e, 3, 0x89, RCX, RDI, CPU_DISP(cc.src));
+	j->flags_live = false;
+}
+
+static bool shift(struct jit *j, const struct insn *in)
+{
+	unsigned s = log2_size(in->op_size), r, digit, count;
+
+	if (in->form == FORM_RM_CL || s < 2 || insn_is_mem(in))
+		return false;
+	count = (in->form == FORM_RM_I ? in->imm : 1) & (s == 3 ? 63 : 31);
+	switch (in->op) {
+	case OP_SHL:
+	case OP_SAL: digit = 4; break;
+	case OP_SHR: digit = 5; break;
+	case OP_SAR: digit = 7; break;
+	case OP_ROL:
+	case OP_ROR:
+		if (!j->dead[j->i])
+			return false;
+		digit = in->op == OP_ROR;
+		break;
+	default: return false;
+	}
+	if (!count)
+		return false;
+	r = jit_use(j, in->rm);
+	emit_rr(&j->e, s, 0xc1, digit, r);
+	emit8(&j->e, count);
+	jit_commit(j, in->rm, r);
+	j->flags_live = false;
+	if (j->dead[j->i])
+		return true;
+	store_carry_overflow(j);
+	store_res(j, s, r);
+	store_cc(j, CC_RES | s);
+	return true;
+}
+
+static bool imul(struct jit *j, const struct insn *in)
+{
+	unsigned s = log2_size(in->op_size), src, dst;
+
+	if (s < 2 || (in->form == FORM_R_RM_I && insn_is_mem(in)))
+		return false;
+	if (insn_is_mem(in)) {
+		jit_operand(j, in, s, false);
+		emit_rm(&j->e, s, 0x8b, RAX, RAX, 0);
+		src = RAX;
+	} else {
+		src = jit_use(j, in->rm);
+	}
+	if (in->form == FORM_R_RM_I) {
+		dst = jit_def(j, in->reg);
+		emit_prefix(&j->e, s, dst, 0, src, false);
+		emit8(&j->e, 0x69);
+		emit8(&j->e, 0xc0 | (dst & 7) << 3 | (src & 7));
+		emit32(&j->e, in->imm);
+	} else {
+		dst = jit_use(j, in->reg);
+		emit_rr(&j->e, s, 0x0faf, dst, src);
+	}
+	jit_commit(j, in->reg, dst);
+	j->flags_live = false;
+	if (j->dead[j->i])
+		return true;
+	store_carry_overflow(j);
+	store_res(j, s, dst);
+	store_cc(j, CC_RES | s);
+	return true;
+}
+
+/* ---- conditions, while the host's flags are right ---- */
+
+static bool cmov(struct jit *j, const struct insn *in)
+{
+	unsigned s = log2_size(in->op_size), src, dst;
+
+	if (!j->flags_live || s < 2 || insn_is_mem(in))
+		return false;
+	src = jit_use(j, in->rm);
+	dst = jit_use(j, in->reg);
+	emit_rr(&j->e, s, 0x0f40 | (in->opcode & 15), dst, src);
+	jit_commit(j, in->reg, dst);
+	return true;
+}
+
+static bool setcc(struct jit *j, const struct insn *in)
+{
+	unsigned r;
+
+	if (!j->flags_live || insn_is_mem(in) || !jit_byte_ok(in, in->rm, 1))
+		return false;
+	r = jit_use(j, in->rm);
+	emit_rr(&j->e, 0, 0x0f90 | (in->opcode & 15), 0, r);
+	jit_commit(j, in->rm, r);
+	return true;
+}
+
+bool jit_arith(struct jit *j, const struct insn *in)
+{
+	switch (in->op) {
+	case OP_INC:
+	case OP_DEC:
+	case OP_NOT:
+	case OP_NEG: return !(in->prefixes & INSN_PFX_LOCK) && unary(j, in);
+	case OP_ROL:
+	case OP_ROR:
+	case OP_SHL:
+	case OP_SHR:
+	case OP_SAL:
+	case OP_SAR: return shift(j, in);
+	case OP_IMUL: return imul(j, in);
+	case OP_CMOV: return cmov(j, in);
+	case OP_SETCC: return setcc(j, in);
+	default: return alu(j, in);
+	}
+}

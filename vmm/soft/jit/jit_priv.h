@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One translation in progress: shared by the files of jit/. */
+#ifndef SOFT_JIT_PRIV_H
+#define SOFT_JIT_PRIV_H
+
+#include "soft/decode.h"
+#include "soft/flags.h"
+#include "soft/jit/emit.h"
+#include "soft/jit/jit.h"
+
+#define JIT_N_CACHE   5	 /* host registers that hold guest registers */
+#define JIT_MAX_EXITS 512
+
+/* Register numbers of the guest as in op.h: 0 to 15, and 17 for the page's address. */
+#define GUEST_PAGE_VA INSN_REG_RIP
+#define GUEST_NONE    0xff
+
+#define CPU_DISP(member) ((int32_t)offsetof(struct cpu, member))
+#define GPR_DISP(g)	 ((int32_t)((g) * 8))
+
+enum jit_exit_kind { JIT_SLOW, JIT_FOLLOW0, JIT_FOLLOW1, JIT_STOP_NEXT, JIT_STOP_SELF };
+
+/* A jump to cold code that has yet to be written. */
+struct jit_exit {
+	uint32_t at;
+	uint8_t kind, op;
+};
+
+struct jit {
+	struct emit e;
+	struct block *block;
+	struct op *ops; /* behind the head */
+	unsigned n, i;	/* instructions; the one at hand */
+	struct insn in[BLOCK_MAX_INSNS];
+	bool dead[BLOCK_MAX_INSNS];
+	uint8_t guest[JIT_N_CACHE]; /* whose value a cache register has */
+	uint32_t used[JIT_N_CACHE], tick;
+	bool sse_checked;
+	bool flags_live; /* the host's flags are the guest's, as the last flag setter left them */
+	uint32_t entry;	 /* of the block, if its first op is translated: ~0 otherwise */
+	struct jit_exit exits[JIT_MAX_EXITS];
+	unsigned n_exits;
+};
+
+/* ---- registers (regs.c) ---- */
+
+/* Host register with the value of guest register @g. */
+unsigned jit_use(struct jit *j, unsigned g);
+/* Host register that is going to hold @g, whatever is in it now. */
+unsigned jit_def(struct jit *j, unsigned g);
+/* The register of @g has changed: write it through. */
+void jit_commit(struct jit *j, unsigned g, unsigned host);
+void jit_forget(struct jit *j);
+
+/* Byte registers AH to BH have no templates. */
+static inline bool jit_byte_ok(const struct insn *in, unsigned r, unsigned size)
+{
+	return size != 1 || in->rex || r < 4 || r > 7;
+}
+
+/* dst (64 bits) = value of 2^@s bytes in src, zero-extended. Flags stay. */
+static inline void jit_zext(struct jit *j, unsigned s, unsigned dst, unsigned src)
+{
+	if (s < 2)
+		emit_rr(&j->e, s == 0 ? 0 : 2, s == 0 ? 0x0fb6 : 0x0fb7, dst, src);
+	else
+		emit_rr(&j->e, s, 0x8b, dst, src);
+}
+
+/* ---- memory (mem.c) ---- */
+
+void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind);
+/*
+ * RAX = host address of the operand of 2^@s bytes, @writes: checked for writing. RCX and RDX are lost,
+ * flags too. jit_address() has the same for an address that is in RAX already.
+ */
+void jit_operand(struct jit *j, const struct insn *in, unsigned s, bool writes);
+void jit_address(struct jit *j, unsigned bytes, bool writes);
+/* RAX = effective address, segment base included; only where jit_ea_ok(). */
+bool jit_ea_ok(const struct jit *j, const struct insn *in);
+void jit_ea(struct jit *j, const struct insn *in);
+
+/* ---- templates: false, with nothing emitted, when the handler has to do it ---- */
+
+bool jit_move(struct jit *j, const struct insn *in);
+bool jit_arith(struct jit *j, const struct insn *in);
+bool jit_stack(struct jit *j, const struct insn *in);
+bool jit_branch(struct jit *j, const struct insn *in);
+bool jit_simd(struct jit *j, const struct insn *in);
+
+/* Go on to successor @dir of the op @last, as OP_BRANCH does. */
+void jit_go(struct jit *j, unsigned last, unsigned dir);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Guest registers in host registers: read once, written through. */
+#include "soft/jit/jit_priv.h"
+
+/* Registers that no handler expects to survive; RAX, RCX and RDX are for the templates, RDI is the CPU. */
+static const uint8_t pool[JIT_N_CACHE] = { R8, R9, R10, R11, RSI };
+
+static unsigned slot_for(struct jit *j, unsigned g)
+{
+	unsigned best = 0;
+
+	for (unsigned i = 0; i < JIT_N_CACHE; i++) {
+		if (j->guest[i] == g)
+			return i;
+		if (j->used[i] < j->used[best])
+			best = i;
+	}
+	return best;
+}
+
+unsigned jit_use(struct jit *j, unsigned g)
+{
+	unsigned i = slot_for(j, g);
+
+	j->used[i] = ++j->tick;
+	if (j->guest[i] != g) {
+		j->guest[i] = g;
+		emit_rm(&j->e, 3, 0x8b, pool[i], RDI, GPR_DISP(g));
+	}
+	return pool[i];
+}
+
+unsigned jit_def(struct jit *j, unsigned g)
+{
+	unsigned i = slot_for(j, g);
+
+	j->used[i] = ++j->tick;
+	j->guest[i] = g;
+	return pool[i];
+}
+
+void jit_commit(struct jit *j, unsigned g, unsigned host)
+{
+	emit_rm(&j->e, 3, 0x89, host, RDI, GPR_DISP(g));
+}
+
+void jit_forget(struct jit *j)
+{
+	memset(j->guest, GUEST_NONE, sizeof(j->guest));
+	memset(j->used, 0, sizeof(j->used));
+	j->sse_checked = false;
+	j->flags_live = false;
+}
