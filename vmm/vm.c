@@ -123,7 +123,7 @@ static int make_hv(struct vm *vm, const struct vm_config *config, struct err *er
 				   .bus_opaque = vm->machine,
 				   .cpuid = &vm->machine->cpuid,
 				   .n_vcpus = config->n_vcpus,
-				   .soft_step = config->soft_step };
+				   .soft_mode = config->soft_mode };
 
 	return vm->ops->vm_new(&hv, &vm->hv, err);
 }

@@ -44,7 +44,8 @@ static const char help[] =
 	"  --share-cache MODE  auto (default), never or always, for those that follow\n"
 	"  --console WHICH     serial (default) or virtio\n"
 	"  --backend NAME      auto (default), soft or kvm\n"
-	"  --soft-mode MODE    fast (default) or step: one instruction at a time\n"
+	"  --soft-mode MODE    fast (default), interp: without translating hot code,\n"
+	"                      or step: one instruction at a time\n"
 	"  --cpu MODEL         base (default)\n"
 	"  --stats             print what the machine did when it ends\n"
 	"  --help              show this";
@@ -60,7 +61,8 @@ static const char help[] =
 
 struct vm_options {
 	const char *kernel, *initrd, *cmdline, *backend, *cpu;
-	bool cmdline_only, virtio_console, step, stats, help;
+	bool cmdline_only, virtio_console, stats, help;
+	enum hv_soft_mode soft_mode;
 	uint64_t ram_bytes;
 	unsigned n_vcpus;
 	struct vm_share {
@@ -143,6 +145,18 @@ static int take_share(struct vm_options *o, char *text)
 	return 0;
 }
 
+static int parse_soft_mode(const char *text, enum hv_soft_mode *ret)
+{
+	static const char *const names[HV_SOFT_MAX_] = { "fast", "interp", "step" };
+
+	for (unsigned i = 0; i < HV_SOFT_MAX_; i++)
+		if (!strcmp(text, names[i])) {
+			*ret = i;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 /* Returns 0, or -EINVAL for a bad value. */
 static int take_option(struct vm_options *o, int c)
 {
@@ -160,7 +174,7 @@ static int take_option(struct vm_options *o, int c)
 	case OPT_SHARE_CACHE: return parse_cache(optarg, &o->share_cache);
 	case OPT_CONSOLE: return parse_choice(optarg, "serial", "virtio", &o->virtio_console);
 	case OPT_BACKEND: o->backend = optarg; return 0;
-	case OPT_SOFT_MODE: return parse_choice(optarg, "fast", "step", &o->step);
+	case OPT_SOFT_MODE: return parse_soft_mode(optarg, &o->soft_mode);
 	case OPT_CPU: o->cpu = optarg; return 0;
 	case OPT_STATS: o->stats = true; return 0;
 	default: o->help = true; return 0;
@@ -383,7 +397,7 @@ int cli_vm(int argc, char **argv)
 	config.cpu_model = o.cpu;
 	config.ram_bytes = o.ram_bytes;
 	config.n_vcpus = o.n_vcpus;
-	config.soft_step = o.step;
+	config.soft_mode = o.soft_mode;
 	config.kernel = (struct vm_file){ .fd = files.kernel_fd, .name = files.kernel_path };
 	config.linux64 = files.from_store;
 	config.initrd = (struct vm_file){ .fd = files.initrd_fd, .name = o.initrd };

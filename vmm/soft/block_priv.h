@@ -22,7 +22,7 @@ struct block {
 	const uint8_t *host2;	    /* where that page was */
 	uint16_t n_bytes, n_bytes2; /* in the first and in the second page */
 	bool dead;
-	struct op ops[]; /* head first */
+	_Alignas(64) struct op ops[]; /* head first, and in one cache line with the first op */
 };
 
 /* cpu->code_key: modes whose code may be in blocks. Everything else runs one instruction at a time.
@@ -32,7 +32,7 @@ struct block {
 #define CODE_KEY_FLAT	 (2ULL << 56) /* 32-bit code, all of CS, DS, ES, SS flat */
 #define CODE_KEY_CS32	 (3ULL << 56) /* 32-bit code, CS flat: memory operands by the general way */
 
-#define JUMP_CACHE_BITS	 12
+#define JUMP_CACHE_BITS	 14
 #define BLOCK_HASH_BITS	 15
 #define PAGE_HASH_BITS	 12
 #define SLOW_CACHE_BITS	 8
@@ -59,12 +59,11 @@ struct block_cpu {
 	struct block *hash[1 << BLOCK_HASH_BITS];
 	struct block *pages[1 << PAGE_HASH_BITS];
 	struct slow_entry slow[1 << SLOW_CACHE_BITS];
-	uint8_t *arena;
-	size_t arena_used;
+	size_t arena_used; /* of CODE_ARENA_BYTES; this struct is at the arena's start */
 	uint32_t flushes; /* a change means that all block pointers are stale */
 	uint64_t features;
 	struct execmem jit; /* translated code */
-	size_t jit_used;
+	size_t jit_used, jit_cold_used;
 
 	_Atomic bool pending;
 	pthread_mutex_t lock;		 /* guards the queue */

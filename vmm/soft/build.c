@@ -22,9 +22,9 @@ struct build {
 
 void *block_alloc(struct block_cpu *code, size_t bytes)
 {
-	void *p = code->arena + code->arena_used;
+	void *p = (uint8_t *)code + code->arena_used;
 
-	bytes = (bytes + 31) & ~(size_t)31;
+	bytes = (bytes + 63) & ~(size_t)63;
 	if (bytes > CODE_ARENA_BYTES - code->arena_used)
 		return NULL;
 	code->arena_used += bytes;

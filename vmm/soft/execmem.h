@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Memory for host code that this process writes: two views, so that none is writable and executable. */
+/* Memory for host code that this process writes: two views, so that none is writable and
+ * executable. */
 #ifndef SOFT_EXECMEM_H
 #define SOFT_EXECMEM_H
 

@@ -134,7 +134,7 @@ static int vcpu_prepare(struct hv_vm *vm, unsigned id, struct err *err)
 	v->cpu.vm = &vm->vm;
 	v->cpu.lapic = &v->lapic;
 	v->cpu.id = id;
-	v->cpu.step = vm->vm.config.soft_step;
+	v->cpu.step = vm->vm.config.soft_mode == HV_SOFT_STEP;
 	v->cpu.apic_page = ~0ULL;
 	v->cpu.mp_state = HV_MP_WAIT_SIPI;
 	vm->vcpus[id] = v;

@@ -137,13 +137,16 @@ struct hv_bus_ops {
 	void (*mmio_write)(void *opaque, gpa_t gpa, unsigned size, uint64_t val);
 };
 
+/* How the software CPU runs: blocks with hot ones translated, interpreted blocks, one by one. */
+enum hv_soft_mode { HV_SOFT_FAST, HV_SOFT_INTERP, HV_SOFT_STEP, HV_SOFT_MAX_ };
+
 struct hv_vm_config {
 	struct gmem *mem; /* borrowed, complete */
 	const struct hv_bus_ops *bus;
 	void *bus_opaque;
 	const struct hv_cpuid_table *cpuid; /* borrowed */
 	unsigned n_vcpus;
-	bool soft_step; /* soft: one instruction at a time, the reference mode */
+	enum hv_soft_mode soft_mode; /* soft only */
 };
 
 /* Work done, for benchmarks and `events --stats`. */

@@ -51,7 +51,7 @@ struct vm_config {
 	const char *cpu_model; /* NULL: "base" */
 	uint64_t ram_bytes;    /* multiple of 4096 */
 	unsigned n_vcpus;      /* 1 to HV_MAX_VCPUS */
-	bool soft_step;
+	enum hv_soft_mode soft_mode;
 
 	struct vm_file kernel;
 	struct vm_file initrd;

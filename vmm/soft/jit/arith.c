@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates: arithmetic, shifts, conditions on registers. Flags are left as the handlers leave them. */
+/* Templates: arithmetic, shifts, conditions on registers. Flags are left as the handlers leave
+ * them. */
 #include "soft/jit/jit_priv.h"
 
 static unsigned log2_size(unsigned size)
@@ -57,8 +58,9 @@ static bool alu_kind(const struct insn *in, struct alu *a)
 	static const struct {
 		uint8_t digit, kind, writes;
 	} kinds[OP_TEST + 1] = {
-		[OP_ADD] = { 0, CC_ADD, 1 }, [OP_OR] = { 1, CC_LOGIC, 1 }, [OP_AND] = { 4, CC_LOGIC, 1 },
-		[OP_SUB] = { 5, CC_SUB, 1 }, [OP_XOR] = { 6, CC_LOGIC, 1 }, [OP_CMP] = { 5, CC_SUB, 0 },
+		[OP_ADD] = { 0, CC_ADD, 1 },	[OP_OR] = { 1, CC_LOGIC, 1 },
+		[OP_AND] = { 4, CC_LOGIC, 1 },	[OP_SUB] = { 5, CC_SUB, 1 },
+		[OP_XOR] = { 6, CC_LOGIC, 1 },	[OP_CMP] = { 5, CC_SUB, 0 },
 		[OP_TEST] = { 4, CC_LOGIC, 0 },
 	};
 
@@ -183,7 +185,8 @@ static bool unary(struct jit *j, const struct insn *in)
 	return true;
 }
 
-/* cc.src = CF and OF of the host, in RFLAGS' places; for results whose other flags come from res. */
+/* cc.src = CF and OF of the host, in RFLAGS' places; for results whose other flags come from res.
+ */
 static void store_carry_overflow(struct jit *j)
 {
 	struct emit *e = &j->e;

@@ -27,17 +27,17 @@ void jit_go(struct jit *j, unsigned last, unsigned dir)
 		j->i = i;
 		return;
 	}
-	emit_mov_imm(e, RAX, (uintptr_t)&x->link[dir]);
-	emit_rm(e, 3, 0x8b, RSI, RAX, 0);
-	emit_rr(e, 3, 0x85, RSI, RSI);
-	jit_exit_to(j, COND_E, dir ? JIT_FOLLOW1 : JIT_FOLLOW0);
+	if (!x->link[dir]) { /* another page, or not taken so far */
+		jit_exit_to(j, -1, dir ? JIT_FOLLOW1 : JIT_FOLLOW0);
+		j->i = i;
+		return;
+	}
 	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(budget));
 	emit_rm(e, 3, 0x3b, RAX, RDI, CPU_DISP(stop_at));
-	jit_exit_to(j, COND_LE, JIT_STOP_NEXT);
-	emit_rm(e, 2, 0x0fb6, RDX, RSI, offsetof(struct op, left));
-	emit_rr(e, 3, 0x2b, RAX, RDX);
+	jit_exit_to(j, COND_LE, dir ? JIT_STOP1 : JIT_STOP0);
+	emit_alu_imm(e, 3, 5, RAX, x->link[dir]->left);
 	emit_rm(e, 3, 0x89, RAX, RDI, CPU_DISP(budget));
-	emit_alu_imm(e, 3, 0, RSI, sizeof(struct op));
+	emit_mov_imm(e, RSI, (uintptr_t)(x->link[dir] + 1));
 	emit8(e, 0xff); /* jmp [rsi]: fn comes first */
 	emit_mem(e, 4, RSI, 0);
 	j->i = i;

@@ -7,22 +7,25 @@
 #include "soft/jit/jit_priv.h"
 
 #define JIT_ARENA_BYTES (32 * MIB)
-#define JIT_BLOCK_BYTES (16 * KIB) /* the most one block may come to */
+#define JIT_COLD_START	(20 * MIB) /* code that is seldom run lies behind */
+#define JIT_BLOCK_BYTES (16 * KIB) /* the most one block may come to, of either kind */
 #define JIT_THRESHOLD	40	   /* entries before a block is translated */
+
+void jit_reset(struct block_cpu *code)
+{
+	code->jit_used = 0;
+	code->jit_cold_used = JIT_COLD_START;
+}
 
 int jit_cpu_new(struct cpu *cpu, struct err *err)
 {
+	jit_reset(cpu->code);
 	return execmem_init(&cpu->code->jit, "husk-jit", JIT_ARENA_BYTES, err);
 }
 
 void jit_cpu_free(struct cpu *cpu)
 {
 	execmem_done(&cpu->code->jit);
-}
-
-void jit_reset(struct block_cpu *code)
-{
-	code->jit_used = 0;
 }
 
 /* ---- one block ---- */
@@ -40,7 +43,8 @@ static bool decode_again(struct cpu *cpu, struct jit *j)
 
 		if (op->fn == op_general)
 			j->in[i] = *op->insn;
-		else if (decode_insn(&env, p + pos, j->block->n_bytes - pos, &j->in[i]) != DECODE_OK)
+		else if (decode_insn(&env, p + pos, j->block->n_bytes - pos, &j->in[i]) !=
+			 DECODE_OK)
 			return false;
 		if (j->in[i].len != op->len)
 			return false;
@@ -77,16 +81,9 @@ static bool template(struct jit *j)
 }
 
 /* mov rsi, op; then on to a function that takes it. */
-static void load_op(struct jit *j, const struct op *op)
+static void load_op(struct emit *e, const struct op *op)
 {
-	emit_mov_imm(&j->e, RSI, (uintptr_t)op);
-}
-
-static void jump_to(struct jit *j, op_fn fn)
-{
-	emit_mov_imm(&j->e, RAX, (uintptr_t)fn);
-	emit8(&j->e, 0xff);
-	emit8(&j->e, 0xe0); /* jmp rax */
+	emit_mov_imm(e, RSI, (uintptr_t)op);
 }
 
 static bool ends_with_branch(const struct jit *j)
@@ -117,7 +114,7 @@ static void emit_ops(struct jit *j, uint32_t *entries)
 		if (j->i == 0)
 			j->entry = ~0U;
 		if (!at_start) {
-			load_op(j, &j->ops[j->i]);
+			load_op(&j->e, &j->ops[j->i]);
 			emit8(&j->e, 0xff);
 			emit_mem(&j->e, 4, RSI, 0);
 		}
@@ -126,6 +123,31 @@ static void emit_ops(struct jit *j, uint32_t *entries)
 	}
 	if (!at_start && !ends_with_branch(j))
 		jit_go(j, j->n, 0);
+}
+
+static void emit_exit(struct jit *j, const struct jit_exit *x)
+{
+	const struct op *op = &j->ops[x->op];
+	struct emit *e = &j->cold;
+	op_fn fn = op_stop;
+
+	switch (x->kind) {
+	case JIT_FOLLOW0:
+	case JIT_FOLLOW1:
+		load_op(e, op);
+		emit_mov_imm(e, RDX, x->kind == JIT_FOLLOW1);
+		emit_mov_imm(e, RAX, (uintptr_t)op_follow);
+		emit8(e, 0xff);
+		emit8(e, 0xe0); /* jmp rax */
+		return;
+	case JIT_SLOW: fn = op_slow; break;
+	case JIT_STOP_SELF: op = j->ops - 1; break;
+	default: op = op_exit(op)->link[x->kind == JIT_STOP1]; break;
+	}
+	load_op(e, op);
+	emit_mov_imm(e, RAX, (uintptr_t)fn);
+	emit8(e, 0xff);
+	emit8(e, 0xe0);
 }
 
 /* Where the jumps to cold code go; each destination is written once. */
@@ -137,26 +159,13 @@ static void emit_exits(struct jit *j)
 		if (!x.at)
 			continue;
 		for (unsigned b = a; b < j->n_exits; b++)
-			if (j->exits[b].kind == x.kind && j->exits[b].op == x.op && j->exits[b].at) {
-				emit_bind(&j->e, j->exits[b].at, j->e.len);
+			if (j->exits[b].kind == x.kind && j->exits[b].op == x.op &&
+			    j->exits[b].at) {
+				emit_bind(&j->e, j->exits[b].at,
+					  j->cold.at + j->cold.len - j->e.at);
 				j->exits[b].at = 0;
 			}
-		switch (x.kind) {
-		case JIT_SLOW:
-			load_op(j, &j->ops[x.op]);
-			jump_to(j, op_slow);
-			break;
-		case JIT_FOLLOW0:
-		case JIT_FOLLOW1:
-			load_op(j, &j->ops[x.op]);
-			emit_mov_imm(&j->e, RDX, x.kind == JIT_FOLLOW1);
-			emit_mov_imm(&j->e, RAX, (uintptr_t)op_follow);
-			emit8(&j->e, 0xff);
-			emit8(&j->e, 0xe0);
-			break;
-		case JIT_STOP_SELF: load_op(j, j->ops - 1); jump_to(j, op_stop); break;
-		default: jump_to(j, op_stop); break; /* the head is in RSI */
-		}
+		emit_exit(j, &x);
 	}
 }
 
@@ -172,13 +181,25 @@ static void start_over(struct cpu *cpu)
 	cpu_attention(cpu);
 }
 
+static void publish(struct block_cpu *code, struct jit *j, const uint32_t *entries)
+{
+	uint8_t *start = code->jit.rx + code->jit_used;
+
+	for (unsigned i = 0; i < j->n; i++)
+		if (entries[i] != ~0U)
+			j->ops[i].fn = (op_fn)(uintptr_t)(start + entries[i]);
+	code->jit_used += ALIGN_UP(j->e.len, 16);
+	code->jit_cold_used += j->cold.len;
+}
+
 static void translate(struct cpu *cpu, struct block *b)
 {
 	struct block_cpu *code = cpu->code;
 	uint32_t entries[BLOCK_MAX_INSNS];
 	struct jit *j;
 
-	if (JIT_ARENA_BYTES - code->jit_used < JIT_BLOCK_BYTES) {
+	if (JIT_COLD_START - code->jit_used < JIT_BLOCK_BYTES ||
+	    JIT_ARENA_BYTES - code->jit_cold_used < JIT_BLOCK_BYTES) {
 		start_over(cpu);
 		return;
 	}
@@ -187,15 +208,13 @@ static void translate(struct cpu *cpu, struct block *b)
 		return;
 	*j = (struct jit){ .block = b, .ops = b->ops + 1, .n = b->ops[0].left, .entry = ~0U };
 	j->e = (struct emit){ .at = code->jit.rw + code->jit_used, .room = JIT_BLOCK_BYTES };
+	j->cold =
+		(struct emit){ .at = code->jit.rw + code->jit_cold_used, .room = JIT_BLOCK_BYTES };
 	if (decode_again(cpu, j)) {
 		emit_ops(j, entries);
 		emit_exits(j);
-		for (unsigned i = 0; i < j->n && !j->e.overflow; i++)
-			if (entries[i] != ~0U)
-				j->ops[i].fn = (op_fn)(uintptr_t)(code->jit.rx + code->jit_used +
-								  entries[i]);
-		if (!j->e.overflow)
-			code->jit_used += (j->e.len + 15) & ~15U;
+		if (!j->e.overflow && !j->cold.overflow)
+			publish(code, j, entries);
 	}
 	free(j);
 }

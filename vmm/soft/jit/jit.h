@@ -2,20 +2,20 @@
 /*
  * The translator: host code for blocks that run often.
  *
- * Theory of operation. A new block's first handler is jit_warm(), which counts. When the count is up
- * the block is translated: each instruction with a template becomes host code, the others stay with
- * their handlers. Translated code is entered like any handler, through op->fn with the CPU in RDI, and
- * leaves to handlers the same way, so that the two mix freely:
+ * Theory of operation. A new block's first handler is jit_warm(), which counts. When the count is
+ * up the block is translated: each instruction with a template becomes host code, the others stay
+ * with their handlers. Translated code is entered like any handler, through op->fn with the CPU in
+ * RDI, and leaves to handlers the same way, so that the two mix freely:
  *  1. An op behind one that has no template gets its place in the host code as its fn; the handler
  *     before it comes back by itself.
- *  2. Guest registers are read from struct cpu once and then kept in host registers, but every write
- *     goes to struct cpu at once: at each point where code may leave, the state there is exact.
+ *  2. Guest registers are read from struct cpu once and then kept in host registers, but every
+ * write goes to struct cpu at once: at each point where code may leave, the state there is exact.
  *  3. A memory operand that misses the TLB, or a fault, goes to op_slow() for that op; the rest of
  *     the block is then interpreted. Flags follow the same rules as in handlers (op.h, 4).
  *  4. Killing a block replaces the fn of its first op, as ever: translated blocks jump to their
- *     successors through that pointer, never directly; only a block's jump to itself is direct, and it
- *     passes the budget check, where attention is noticed.
- * Only 64-bit code is translated. Host code uses registers that no handler expects to survive.
+ *     successors through that pointer, never directly; only a block's jump to itself is direct, and
+ * it passes the budget check, where attention is noticed. Only 64-bit code is translated. Host code
+ * uses registers that no handler expects to survive.
  */
 #ifndef SOFT_JIT_H
 #define SOFT_JIT_H

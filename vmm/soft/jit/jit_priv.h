@@ -8,17 +8,17 @@
 #include "soft/jit/emit.h"
 #include "soft/jit/jit.h"
 
-#define JIT_N_CACHE   5	 /* host registers that hold guest registers */
-#define JIT_MAX_EXITS 512
+#define JIT_N_CACHE	 5 /* host registers that hold guest registers */
+#define JIT_MAX_EXITS	 512
 
 /* Register numbers of the guest as in op.h: 0 to 15, and 17 for the page's address. */
-#define GUEST_PAGE_VA INSN_REG_RIP
-#define GUEST_NONE    0xff
+#define GUEST_PAGE_VA	 INSN_REG_RIP
+#define GUEST_NONE	 0xff
 
 #define CPU_DISP(member) ((int32_t)offsetof(struct cpu, member))
-#define GPR_DISP(g)	 ((int32_t)((g) * 8))
+#define GPR_DISP(g)	 ((int32_t)((g)*8))
 
-enum jit_exit_kind { JIT_SLOW, JIT_FOLLOW0, JIT_FOLLOW1, JIT_STOP_NEXT, JIT_STOP_SELF };
+enum jit_exit_kind { JIT_SLOW, JIT_FOLLOW0, JIT_FOLLOW1, JIT_STOP0, JIT_STOP1, JIT_STOP_SELF };
 
 /* A jump to cold code that has yet to be written. */
 struct jit_exit {
@@ -27,7 +27,7 @@ struct jit_exit {
 };
 
 struct jit {
-	struct emit e;
+	struct emit e, cold; /* what runs, and what is seldom needed, away from it */
 	struct block *block;
 	struct op *ops; /* behind the head */
 	unsigned n, i;	/* instructions; the one at hand */
@@ -71,8 +71,8 @@ static inline void jit_zext(struct jit *j, unsigned s, unsigned dst, unsigned sr
 
 void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind);
 /*
- * RAX = host address of the operand of 2^@s bytes, @writes: checked for writing. RCX and RDX are lost,
- * flags too. jit_address() has the same for an address that is in RAX already.
+ * RAX = host address of the operand of 2^@s bytes, @writes: checked for writing. RCX and RDX are
+ * lost, flags too. jit_address() has the same for an address that is in RAX already.
  */
 void jit_operand(struct jit *j, const struct insn *in, unsigned s, bool writes);
 void jit_address(struct jit *j, unsigned bytes, bool writes);

@@ -16,7 +16,8 @@ void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind)
 void jit_address(struct jit *j, unsigned bytes, bool writes)
 {
 	struct emit *e = &j->e;
-	int32_t tag = writes ? offsetof(struct tlb_entry, tag_w) : offsetof(struct tlb_entry, tag_r);
+	int32_t tag =
+		writes ? offsetof(struct tlb_entry, tag_w) : offsetof(struct tlb_entry, tag_r);
 
 	emit_rr(e, 3, 0x8b, RDX, RAX);
 	emit_rr(e, 2, 0xc1, 5, RDX); /* shr edx, 7: bits 12 to 21 come to 5 to 14 */

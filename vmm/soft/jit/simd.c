@@ -7,7 +7,8 @@
 
 enum { X0, X1 }; /* host registers */
 
-/* Instruction with XMM register @x and [base + disp]; prefix 0, 0x66, 0xf2 or 0xf3. Bases have no REX. */
+/* Instruction with XMM register @x and [base + disp]; prefix 0, 0x66, 0xf2 or 0xf3. Bases have no
+ * REX. */
 static void sse_rm(struct jit *j, unsigned prefix, unsigned opcode, unsigned x, unsigned base,
 		   int32_t disp)
 {
@@ -28,7 +29,8 @@ static void store16(struct jit *j, unsigned x, unsigned base, int32_t disp)
 	sse_rm(j, 0, 0x11, x, base, disp);
 }
 
-/* SSE may be switched off: the general way raises what is due. Once in a run of templates is enough. */
+/* SSE may be switched off: the general way raises what is due. Once in a run of templates is
+ * enough. */
 static void gate(struct jit *j)
 {
 	struct emit *e = &j->e;
@@ -185,12 +187,18 @@ static bool is_integer_op(uint8_t op)
 static bool move_template(struct jit *j, const struct insn *in, unsigned prefix)
 {
 	switch (prefix << 8 | in->opcode) {
-	case 0x0010: case 0x6610: case 0x0028: case 0x6628: case 0x666f: case 0xf36f:
-		move16(j, in, false);
-		return true;
-	case 0x0011: case 0x6611: case 0x0029: case 0x6629: case 0x667f: case 0xf37f:
-		move16(j, in, true);
-		return true;
+	case 0x0010:
+	case 0x6610:
+	case 0x0028:
+	case 0x6628:
+	case 0x666f:
+	case 0xf36f: move16(j, in, false); return true;
+	case 0x0011:
+	case 0x6611:
+	case 0x0029:
+	case 0x6629:
+	case 0x667f:
+	case 0xf37f: move16(j, in, true); return true;
 	case 0xf210: move_low(j, in, 3, false, false); return true;
 	case 0xf310: move_low(j, in, 2, false, false); return true;
 	case 0xf211: move_low(j, in, 3, true, false); return true;
