@@ -21,7 +21,7 @@ static int assist_new(struct hv_vm *kvm, struct kvm_assist **ret, struct err *er
 
 	if (!a)
 		return err_set(err, -ENOMEM, "no memory for the software CPU");
-	config.soft_step = true;
+	config.soft_mode = HV_SOFT_STEP;
 	r = hv_soft_ops.vm_new(&config, &a->vm, err);
 	if (r < 0) {
 		free(a);
