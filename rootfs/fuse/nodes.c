@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
+#include "fuse/park.h"
 
 #define NODE_MIN_SLOTS	 64
 #define NODE_MIN_BUCKETS 64
@@ -58,12 +59,6 @@ struct file_handle *node_handle_get(int fd)
 	return fh;
 }
 
-static bool handle_equal(const struct file_handle *a, const struct file_handle *b)
-{
-	return a->handle_type == b->handle_type && a->handle_bytes == b->handle_bytes &&
-	       memcmp(a->f_handle, b->f_handle, a->handle_bytes) == 0;
-}
-
 int node_table_init(struct node_table *t, uint32_t max_nodes, uint32_t max_fds)
 {
 	*t = (struct node_table){
@@ -96,6 +91,7 @@ static void node_free(struct node *n)
 		return;
 	fd_close(n->fd);
 	free(n->fh);
+	free(n->name);
 	free(n);
 }
 
@@ -134,7 +130,7 @@ static void hash_del_locked(struct node_table *t, struct node *n)
 	}
 }
 
-static struct node *hash_find_locked(struct node_table *t, const struct node_key *key)
+struct node *node_find_key_locked(struct node_table *t, const struct node_key *key)
 {
 	struct node *n = t->buckets[key_hash(key) & (t->n_buckets - 1)];
 
@@ -214,7 +210,7 @@ static struct node *node_find_locked(struct node_table *t, uint64_t id)
 	return t->slots[index].node;
 }
 
-static int mount_fd_locked(const struct node_table *t, uint64_t mnt)
+int node_mount_fd_locked(const struct node_table *t, uint64_t mnt)
 {
 	for (unsigned i = 0; i < t->n_mounts; i++) {
 		if (t->mounts[i].mnt == mnt)
@@ -237,29 +233,21 @@ static void mount_note_locked(struct node_table *t, const struct node *n)
 	int fd;
 
 	if (!t->use_handles || t->n_mounts == NODE_MAX_MOUNTS ||
-	    mount_fd_locked(t, n->key.mnt) >= 0 || (n->type != S_IFDIR && n->type != S_IFREG))
+	    node_mount_fd_locked(t, n->key.mnt) >= 0 || (n->type != S_IFDIR && n->type != S_IFREG))
 		return;
 	fd = proc_open(t, n->fd, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd >= 0)
 		t->mounts[t->n_mounts++] = (struct node_mount){ .mnt = n->key.mnt, .fd = fd };
 }
 
-/* Trade a node's descriptor for a file handle. Returns the descriptor to close, or -1. */
+/* Trade a node's descriptor for the means to find it again. Returns what to close, or -1. */
 static int node_park_locked(struct node_table *t, struct node *n)
 {
-	struct statx stx;
 	int fd = n->fd;
 
 	if (fd < 0 || n->n_pins || n->fixed || n->index == NODE_ROOT_ID ||
-	    mount_fd_locked(t, n->key.mnt) < 0)
+	    !park_prepare_locked(t, n))
 		return -1;
-	if (!n->fh)
-		n->fh = node_handle_get(fd);
-	/* A file without a name is gone once the last descriptor is. */
-	if (!n->fh || statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0) {
-		n->fixed = true;
-		return -1;
-	}
 	n->fd = -1;
 	t->n_fds--;
 	return fd;
@@ -272,8 +260,6 @@ static int fd_reserve_locked(struct node_table *t)
 
 	if (t->n_fds < t->max_fds)
 		return 0;
-	if (!t->use_handles)
-		return -ENFILE;
 	for (; budget; budget--) {
 		struct node *n;
 		int fd;
@@ -296,22 +282,18 @@ static int fd_reserve_locked(struct node_table *t)
 }
 
 /* Give a parked node, already pinned, its descriptor back. */
-static int node_unpark(struct node_table *t, struct node *n)
+static int node_unpark(struct node_table *t, struct node *n, unsigned depth)
 {
-	int mount_fd, fd, r;
+	int fd, r;
 
 	pthread_mutex_lock(&t->lock);
-	r = n->fd >= 0 ? 0 : fd_reserve_locked(t);
-	mount_fd = mount_fd_locked(t, n->key.mnt);
-	if (r < 0 || n->fd >= 0) {
-		pthread_mutex_unlock(&t->lock);
-		return r;
-	}
+	r = n->fd >= 0 ? 1 : fd_reserve_locked(t);
 	pthread_mutex_unlock(&t->lock);
-	/* n->fh does not change any more: it is set before a node is parked, and freed with it. */
-	fd = open_by_handle_at(mount_fd, n->fh, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (r)
+		return MIN(r, 0);
+	fd = park_open(t, n, depth);
 	if (fd < 0)
-		return errno == EMFILE ? -ENFILE : -ESTALE;
+		return fd;
 	pthread_mutex_lock(&t->lock);
 	if (n->fd < 0) {
 		n->fd = fd;
@@ -323,7 +305,7 @@ static int node_unpark(struct node_table *t, struct node *n)
 	return 0;
 }
 
-int node_pin(struct node_table *t, uint64_t id, struct node **ret)
+int node_pin_depth(struct node_table *t, uint64_t id, struct node **ret, unsigned depth)
 {
 	struct node *n;
 	int r = 0;
@@ -340,12 +322,17 @@ int node_pin(struct node_table *t, uint64_t id, struct node **ret)
 	parked = n->fd < 0;
 	pthread_mutex_unlock(&t->lock);
 	if (parked)
-		r = node_unpark(t, n);
+		r = node_unpark(t, n, depth);
 	if (r < 0)
 		node_unpin(t, n);
 	else
 		*ret = n;
 	return r;
+}
+
+int node_pin(struct node_table *t, uint64_t id, struct node **ret)
+{
+	return node_pin_depth(t, id, ret, 0);
 }
 
 void node_unpin(struct node_table *t, struct node *n)
@@ -374,7 +361,7 @@ struct node *node_find_known(struct node_table *t, const struct node_key *key)
 	struct node *n;
 
 	pthread_mutex_lock(&t->lock);
-	n = hash_find_locked(t, key);
+	n = node_find_key_locked(t, key);
 	if (n && n->fd < 0)
 		n = NULL;
 	if (n)
@@ -425,12 +412,11 @@ static int node_new_locked(struct node_table *t, const struct statx *stx, uint32
 }
 
 /* Whether the descriptor is the file that the parked node was; if so it gets the descriptor. */
-static bool node_adopt_locked(struct node_table *t, struct node *n, int *fd)
+static bool node_adopt_locked(struct node_table *t, struct node *n, const struct statx *stx,
+			      int *fd)
 {
-	struct file_handle *fh = node_handle_get(*fd);
-	bool same = fh && n->fh && handle_equal(fh, n->fh);
+	bool same = park_is_same_locked(n, *fd, stx);
 
-	free(fh);
 	if (same && fd_reserve_locked(t) == 0) {
 		n->fd = fd_steal(fd);
 		t->n_fds++;
@@ -446,10 +432,10 @@ int node_intern(struct node_table *t, const struct statx *stx, int *fd, struct n
 
 	node_key_from_statx(stx, &key);
 	pthread_mutex_lock(&t->lock);
-	n = hash_find_locked(t, &key);
+	n = node_find_key_locked(t, &key);
 	if (n && n->fd < 0) {
 		n->n_pins++; /* not to be swept meanwhile */
-		if (!node_adopt_locked(t, n, fd)) {
+		if (!node_adopt_locked(t, n, stx, fd)) {
 			/* The inode number was given to another file. */
 			hash_del_locked(t, n);
 			n->stale = true;
@@ -503,7 +489,7 @@ int node_table_set_root(struct node_table *t, int fd, const struct statx *stx)
 	/* File handles may be refused by the file system, or to us. */
 	if (r == 0 && t->use_handles) {
 		fh = node_handle_get(n->fd);
-		probe = fh ? open_by_handle_at(mount_fd_locked(t, n->key.mnt), fh,
+		probe = fh ? open_by_handle_at(node_mount_fd_locked(t, n->key.mnt), fh,
 					       O_PATH | O_CLOEXEC)
 			   : -1;
 		t->use_handles = probe >= 0;
@@ -558,7 +544,7 @@ int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const st
 	if (stx)
 		node_key_from_statx(stx, &key);
 	/* Two saved nodes can be one file now; the second becomes stale. */
-	if (stx && hash_find_locked(t, &key))
+	if (stx && node_find_key_locked(t, &key))
 		stx = NULL;
 	if (!stx) {
 		fd_close(*fd);
@@ -577,6 +563,26 @@ int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const st
 	}
 	pthread_mutex_unlock(&t->lock);
 	return r;
+}
+
+void node_moved(struct node_table *t, const struct node *dir, const char *name)
+{
+	struct node_key key;
+	struct statx stx;
+	struct node *n;
+
+	if (!t->has_names || statx(dir->fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+				   STATX_BASIC_STATS | STATX_MNT_ID, &stx) < 0)
+		return;
+	node_key_from_statx(&stx, &key);
+	pthread_mutex_lock(&t->lock);
+	n = node_find_key_locked(t, &key);
+	if (n && n->name) {
+		free(n->name);
+		n->name = strdup(name); /* NULL: stale, should it be parked */
+		n->parent = node_id(dir);
+	}
+	pthread_mutex_unlock(&t->lock);
 }
 
 static bool time_equal(const struct statx_timestamp *a, const struct statx_timestamp *b)

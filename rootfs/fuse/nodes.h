@@ -36,16 +36,20 @@ struct node_stamp {
 struct node {
 	struct node_key key;
 	uint32_t index, gen;
-	uint32_t type;		 /* S_IFMT bits; never changes for one inode */
-	bool mount_root;	 /* the root of a mount inside the tree */
-	bool stale;		 /* guarded by lock; restored, but the file is gone: ESTALE */
-	bool recent;		 /* guarded by lock; used since the last sweep */
-	bool fixed;		 /* guarded by lock; cannot be parked */
-	bool has_stamp;		 /* guarded by lock */
-	int fd;			 /* guarded by lock; O_PATH, or -1 while parked or stale */
-	uint32_t n_pins;	 /* guarded by lock */
-	uint64_t n_lookups;	 /* guarded by lock; references the guest holds */
-	struct file_handle *fh;	 /* guarded by lock; while parked, and kept after */
+	uint32_t type;		/* S_IFMT bits; never changes for one inode */
+	bool mount_root;	/* the root of a mount inside the tree */
+	bool stale;		/* guarded by lock; restored, but the file is gone: ESTALE */
+	bool recent;		/* guarded by lock; used since the last sweep */
+	bool fixed;		/* guarded by lock; cannot be parked */
+	bool has_stamp;		/* guarded by lock */
+	int fd;			/* guarded by lock; O_PATH, or -1 while parked or stale */
+	uint32_t n_pins;	/* guarded by lock */
+	uint64_t n_lookups;	/* guarded by lock; references the guest holds */
+	struct file_handle *fh; /* guarded by lock; while parked, and kept after */
+	/* Guarded by lock: how a parked node without a file handle is found. */
+	char *name;
+	uint64_t parent;
+	struct statx_timestamp btime;
 	struct node_stamp stamp; /* guarded by lock */
 	struct node *hash_next;	 /* guarded by lock */
 };
@@ -75,7 +79,8 @@ struct node_table {
 	struct node_mount mounts[NODE_MAX_MOUNTS];
 	unsigned n_mounts;
 	bool use_handles;
-	int proc_fd; /* borrowed: directory of the threads' own descriptors */
+	bool has_names; /* some node was parked by name */
+	int proc_fd;	/* borrowed: directory of the threads' own descriptors */
 };
 
 static inline uint64_t node_id(const struct node *n)
@@ -101,6 +106,8 @@ void node_table_clear(struct node_table *t);
  * Return: 0; -ESTALE unknown, gone; -ENFILE; what opening a parked node gives.
  */
 int node_pin(struct node_table *t, uint64_t id, struct node **ret);
+/* As node_pin(), with so many parents opened on the way already. */
+int node_pin_depth(struct node_table *t, uint64_t id, struct node **ret, unsigned depth);
 void node_unpin(struct node_table *t, struct node *n); /* NULL is fine */
 
 /**
@@ -126,6 +133,13 @@ int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const st
 		 uint32_t type, int *fd);
 
 void node_key_from_statx(const struct statx *stx, struct node_key *ret);
+
+/* A name in a pinned directory leads to another file now: parked nodes follow. */
+void node_moved(struct node_table *t, const struct node *dir, const char *name);
+
+struct node *node_find_key_locked(struct node_table *t, const struct node_key *key);
+/* Something open in a mount, or -1. */
+int node_mount_fd_locked(const struct node_table *t, uint64_t mnt);
 
 /* Kernel file handle of a descriptor; NULL when there is none. Owned by the caller. */
 struct file_handle *node_handle_get(int fd);

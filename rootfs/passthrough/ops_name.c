@@ -263,6 +263,10 @@ static int rename_to(struct fuse_call *c, uint64_t newdir_id, uint32_t flags)
 	if (r < 0)
 		return r;
 	r = renameat2(c->node->fd, c->name, newdir->fd, c->name2, flags) < 0 ? -errno : 0;
+	if (r == 0)
+		node_moved(&c->srv->nodes, newdir, c->name2);
+	if (r == 0 && flags & RENAME_EXCHANGE)
+		node_moved(&c->srv->nodes, c->node, c->name);
 	node_unpin(&c->srv->nodes, newdir);
 	return r;
 }
