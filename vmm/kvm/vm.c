@@ -167,7 +167,7 @@ int kvm_vm_make(const struct hv_vm_config *config, bool quick, struct hv_vm **re
 	vm->ioctl = kvm_ioctl;
 	vm->tsc_khz = config->cpuid->tsc_khz;
 	vm->quick = quick;
-	if (config->soft_step)
+	if (config->soft_mode != HV_SOFT_FAST)
 		return err_set(err, -EINVAL, "the back end 'kvm' has no step mode");
 	vm->sys_fd = kvm_open(KVM_PATH, vm->ioctl, err);
 	if (vm->sys_fd < 0)
