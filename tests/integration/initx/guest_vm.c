@@ -21,6 +21,7 @@
 #include "initx/cpio.h"
 #include "initx/guest.h"
 #include "initx/modules.h"
+#include "share.h"
 #include "vmm/vm.h"
 
 #define MAX_PORTS    4096
@@ -40,6 +41,7 @@ struct guest_vm {
 	uint64_t n_done;
 	int port_fd[MAX_PORTS]; /* what a connection to FIRST_PORT + i gets; -1 nothing */
 	unsigned next_port;
+	struct share *share;
 	uint64_t start_ns, ready_ns;
 	bool running;
 };
@@ -143,10 +145,10 @@ static int make_initrd(const struct guest_vm_options *opt, int *ret_fd, struct e
 
 static int place_container_init(struct guest_vm *g, struct err *err)
 {
-	static const char *const flags[] = { "hostname" };
+	static const char *const flags[] = { "hostname", "rootfs" };
 	static const struct rtg_config configs[] = { { "hostname", "guest-test" } };
 	struct guest_values values = {
-		.flags = flags, .n_flags = 1, .configs = configs, .n_configs = 1
+		.flags = flags, .n_flags = g->share ? 2 : 1, .configs = configs, .n_configs = 1
 	};
 	struct rtg_output payload;
 	int r = guest_compile(GUEST_CONTAINER, RTG_AMD64, &values, &payload, err);
@@ -200,9 +202,18 @@ static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct 
 	config.virtio_rng = true;
 	config.guest = &g->guest;
 	config.vsock = &g->vsock;
+	if (opt->root) {
+		r = share_new(opt->root, NULL, &g->share, err);
+		if (r < 0)
+			return r;
+		config.fs[config.n_fs++] =
+			(struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
+	}
 	r = vm_new(&config, &g->vm, err);
 	if (r == 0)
 		r = place_container_init(g, err);
+	if (r == 0 && g->share)
+		r = share_start(g->share, err);
 	g->start_ns = clock_monotonic_ns();
 	if (r == 0)
 		r = vm_start(g->vm, err);
@@ -242,6 +253,7 @@ void guest_vm_free(struct guest_vm *g)
 		vm_wait(g->vm, &ex);
 	}
 	vm_free(g->vm);
+	share_free(g->share);
 	for (unsigned i = 0; i < MAX_PORTS; i++)
 		fd_close(g->port_fd[i]);
 	free(g);

@@ -26,6 +26,7 @@ struct guest_vm_options {
 	const char *kernel;  /* file */
 	const char *modules; /* /lib/modules/VERSION */
 	const char *busybox; /* put into the root */
+	const char *root;    /* directory that becomes the root, by virtio-fs; NULL: the RAM disk */
 	bool verbose;	     /* console to stderr */
 };
 

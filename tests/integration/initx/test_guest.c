@@ -22,6 +22,8 @@
 
 static struct guest_vm *g;
 static uint32_t next_id = 1;
+static bool use_root;
+static char root_dir[] = "/tmp/husk-guest-XXXXXX";
 
 /* Run a program without streams; its end. */
 static struct guest_done run(const char *path, const char *const *argv)
@@ -397,6 +399,21 @@ static void idles_without_cpu_time(void **state)
 	assert_true(used < 0.2);
 }
 
+/* A root directory with busybox in it. */
+static int make_root(void)
+{
+	char cmd[512];
+
+	if (!mkdtemp(root_dir))
+		return -1;
+	snprintf(cmd, sizeof(cmd),
+		 "cd %s && mkdir bin tmp etc proc sys dev root && cp /bin/busybox bin && "
+		 "ln -s busybox bin/sh && ln -s busybox bin/true && echo text >etc/plain && "
+		 "chmod 1777 tmp && chmod 755 .",
+		 root_dir);
+	return system(cmd);
+}
+
 static int setup(void **state)
 {
 	struct guest_vm_options opt = { .kernel = getenv("HUSK_TEST_KERNEL"),
@@ -404,6 +421,9 @@ static int setup(void **state)
 					.busybox = "/bin/busybox",
 					.verbose = getenv("HUSK_TEST_VERBOSE") != NULL };
 
+	if (use_root && make_root() != 0)
+		return -1;
+	opt.root = use_root ? root_dir : NULL;
 	g = guest_vm_start(&opt);
 	if (g)
 		printf("command loop after %.1f ms\n", (double)guest_vm_boot_ns(g) / 1e6);
@@ -412,11 +432,16 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+	char cmd[128];
+
 	guest_vm_free(g);
-	return 0;
+	if (!use_root)
+		return 0;
+	snprintf(cmd, sizeof(cmd), "rm -rf %s", root_dir);
+	return system(cmd) ? -1 : 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reports_exit_codes),
@@ -439,6 +464,7 @@ int main(void)
 		cmocka_unit_test(idles_without_cpu_time),
 	};
 
+	use_root = argc > 1 && !strcmp(argv[1], "--root");
 	setlinebuf(stdout);
 	signal(SIGPIPE, SIG_IGN);
 	if (!getenv("HUSK_TEST_KERNEL") || !getenv("HUSK_TEST_MODULES"))
