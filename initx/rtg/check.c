@@ -244,7 +244,10 @@ static void check_var(struct checker *k, struct stmt *s)
 	} else if (s->x) {
 		check_default(k, s->x);
 		t = s->x->type;
-		if (t.kind == TYPE_VOID || t.kind == TYPE_BUFFER || t.kind == TYPE_FUNC) {
+		if (t.kind == TYPE_VOID) {
+			ERROR(k, s->x->start, "the function gives no value");
+			t.kind = TYPE_INVALID;
+		} else if (t.kind == TYPE_BUFFER || t.kind == TYPE_FUNC) {
 			ERROR(k, s->x->start, "%s cannot be the value of a variable",
 			      type_name(&k->c->arena, t));
 			t.kind = TYPE_INVALID;
@@ -353,7 +356,7 @@ static void check_return(struct checker *k, struct stmt *s)
 
 	if (!s->x) {
 		if (want.kind != TYPE_VOID && want.kind != TYPE_INVALID)
-			ERROR(k, s->pos, "'%s' has to return a %s", k->func->name->s,
+			ERROR(k, s->pos, "'%s' has to return a value of type %s", k->func->name->s,
 			      type_name(&k->c->arena, want));
 		return;
 	}
@@ -560,13 +563,14 @@ void check_unit(struct compiler *c)
 	}
 	for (struct global *g = c->unit.globals; g; g = g->next)
 		g->sym = declare(&k, g->name, SYM_GLOBAL, g->pos);
-	for (struct const_decl *d = c->unit.consts; d; d = d->next)
-		if (d->name && d->name->sym->decl == d)
-			check_const_decl(&k, d->name->sym);
+	/* Constants are evaluated when something needs them; what a name is must be known first. */
 	for (struct global *g = c->unit.globals; g; g = g->next)
 		g->sym->type = check_type(&k, g->type);
 	for (struct func *f = c->unit.funcs; f; f = f->next)
 		check_signature(&k, f);
+	for (struct const_decl *d = c->unit.consts; d; d = d->next)
+		if (d->name && d->name->sym->decl == d)
+			check_const_decl(&k, d->name->sym);
 	for (struct func *f = c->unit.funcs; f; f = f->next)
 		check_func(&k, f);
 	check_main(&k);

@@ -72,6 +72,9 @@ static const char *string_arg(struct checker *k, struct expr *e)
 /* What fits one machine word: integers, bools, addresses. */
 static void word_arg(struct checker *k, struct expr *x)
 {
+	/* A word has no sign: large constants are taken as uint64. */
+	if (x->type.kind == TYPE_UNTYPED && x->val.i > INT64_MAX)
+		check_assign(k, x, (struct type){ .kind = TYPE_UINT64 }, "word");
 	check_default(k, x);
 	if (x->type.kind == TYPE_VOID)
 		ERROR(k, x->start, "the function gives no value");

@@ -22,7 +22,7 @@ static const struct {
 	[TYPE_UINT64] = { "uint64", 64, true, false },
 	[TYPE_UINTPTR] = { "uintptr", 64, true, false },
 	[TYPE_STRING] = { "string", 64, false, false },
-	[TYPE_UNTYPED] = { "untyped constant", 64, true, true },
+	[TYPE_UNTYPED] = { "number", 64, true, true },
 	[TYPE_BUFFER] = { "buffer", 64, false, false },
 	[TYPE_FUNC] = { "function", 64, false, false },
 };
