@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "backends.h"
@@ -259,21 +258,6 @@ static int build_cmdline(const struct vm_options *o, uint32_t tsc_khz, char *buf
 	return 0;
 }
 
-/* More than the host could ever give ends in the host's out-of-memory killer: refuse it now. */
-static int check_host_memory(uint64_t bytes, struct err *err)
-{
-	struct sysinfo info;
-	uint64_t host;
-
-	if (sysinfo(&info) < 0)
-		return 0;
-	host = ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
-	if (bytes <= host)
-		return 0;
-	return err_set(err, -EINVAL, "guest memory of %llu MiB is more than this host's %llu MiB",
-		       (unsigned long long)(bytes / MIB), (unsigned long long)(host / MIB));
-}
-
 /* ---- running ---- */
 
 static void on_resize(void *opaque, unsigned cols, unsigned rows)
@@ -406,8 +390,6 @@ int cli_vm(int argc, char **argv)
 	r = backend_find(o.backend, &config.hv, &err);
 	if (r == 0)
 		r = open_files(&o, &files, &err);
-	if (r == 0)
-		r = check_host_memory(o.ram_bytes, &err);
 	if (r == 0)
 		r = build_cmdline(&o, vm_tsc_khz(config.hv), cmdline, sizeof(cmdline), &err);
 	if (r < 0)

@@ -56,9 +56,9 @@
 
 #define N_MSRS 64
 
-struct msr_list {
-	struct kvm_msrs head;
-	struct kvm_msr_entry e[N_MSRS];
+union msr_list {
+	struct kvm_msrs k;
+	char room[sizeof(struct kvm_msrs) + N_MSRS * sizeof(struct kvm_msr_entry)];
 };
 
 /* An MSR and where it is kept. */
@@ -140,16 +140,17 @@ static int get_msrs(struct hv_vcpu *vcpu, const struct msr_place *places, unsign
 		    struct hv_vcpu_state *s, struct err *err)
 {
 	for (unsigned at = 0; at < n;) {
-		struct msr_list list = { .head.nmsrs = n - at };
+		union msr_list list = { .room = { 0 } };
 		int r;
 
+		list.k.nmsrs = n - at;
 		for (unsigned i = at; i < n; i++)
-			list.e[i - at].index = places[i].msr;
+			list.k.entries[i - at].index = places[i].msr;
 		r = kvm_vcpu_ioctl(vcpu, KVM_GET_MSRS, &list, "MSRs", err);
 		if (r < 0)
 			return r;
 		for (unsigned i = 0; i < (unsigned)r; i++)
-			*place_of(&places[at + i], s) = list.e[i].data;
+			*place_of(&places[at + i], s) = list.k.entries[i].data;
 		at += (unsigned)r;
 		if (at < n)
 			*place_of(&places[at++], s) = 0;
@@ -164,11 +165,12 @@ static int set_msrs(struct hv_vcpu *vcpu, const struct msr_place *places, unsign
 	struct hv_vcpu_state *from = (struct hv_vcpu_state *)(uintptr_t)s;
 
 	for (unsigned at = 0; at < n;) {
-		struct msr_list list = { .head.nmsrs = n - at };
+		union msr_list list = { .room = { 0 } };
 		int r;
 
+		list.k.nmsrs = n - at;
 		for (unsigned i = at; i < n; i++)
-			list.e[i - at] =
+			list.k.entries[i - at] =
 				(struct kvm_msr_entry){ .index = places[i].msr,
 							.data = *place_of(&places[i], from) };
 		r = kvm_vcpu_ioctl(vcpu, KVM_SET_MSRS, &list, "MSRs", err);

@@ -39,10 +39,10 @@ int kvm_vcpu_ioctl(struct hv_vcpu *vcpu, unsigned long request, void *arg, const
 /* The kick signal is blocked in this thread but inside KVM_RUN. */
 static int set_signals(struct hv_vcpu *vcpu, struct err *err)
 {
-	struct {
-		struct kvm_signal_mask head;
-		uint8_t set[KERNEL_SIGSET_LEN];
-	} mask = { .head.len = KERNEL_SIGSET_LEN };
+	union {
+		struct kvm_signal_mask k;
+		uint8_t room[sizeof(struct kvm_signal_mask) + KERNEL_SIGSET_LEN];
+	} mask = { .k.len = KERNEL_SIGSET_LEN };
 	uint64_t blocked = 0;
 	sigset_t kick, old;
 
@@ -54,7 +54,7 @@ static int set_signals(struct hv_vcpu *vcpu, struct err *err)
 		if (sigismember(&old, sig) == 1)
 			blocked |= 1ULL << (sig - 1);
 	}
-	le64_store(mask.head.sigset, blocked);
+	le64_store(mask.k.sigset, blocked);
 	return kvm_vcpu_ioctl(vcpu, KVM_SET_SIGNAL_MASK, &mask, "signal mask", err);
 }
 
