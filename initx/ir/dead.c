@@ -276,11 +276,12 @@ void ir_prune(struct ir_prog *p)
 
 const char *ir_optimize(struct ir_prog *p)
 {
-	const char *e = ir_verify(p);
+	const char *e;
 
+	ir_prune(p);
+	e = ir_verify(p);
 	if (e)
 		return arena_printf(p->arena, "before optimising: %s", e);
-	ir_prune(p);
 	for (int round = 0; round < 2; round++) {
 		for (uint32_t i = 0; i < p->syms.n; i++)
 			if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)

@@ -138,7 +138,7 @@ struct ir_sym {
 	uint32_t align;
 	uint32_t pointer_to; /* DATA of 8 bytes holding the absolute address of a symbol, or IR_NONE
 			      */
-	bool used;	     /* reachable from the entry, set by ir_prune() */
+	bool used;	     /* reachable from the entry, set by ir_prune(); others are ignored */
 };
 
 struct ir_prog {
@@ -173,7 +173,7 @@ typedef void (*ir_use_fn)(void *opaque, struct ir_val *v);
 void ir_each_use(struct ir_ins *ins, ir_use_fn fn, void *opaque);
 
 /**
- * ir_verify() - Check the rules every pass must keep
+ * ir_verify() - Check the rules every pass must keep, in the symbols that are used
  *
  * Return: NULL, or what is wrong and where (arena string): a bug of the compiler, or a bad .ir
  * file.

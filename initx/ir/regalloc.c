@@ -18,6 +18,7 @@ struct scan {
 	struct allocation *out;
 	int8_t *hint_phys;	 /* register it should have, -1 none */
 	uint32_t *hint_virt;	 /* register it is copied from or to, IR_NONE none */
+	uint32_t busy;		 /* mask of physical registers in use */
 	uint32_t active[N_PHYS]; /* virtual register in each physical one, IR_NONE free */
 };
 
@@ -73,19 +74,14 @@ static void find_hints(struct scan *s)
 
 static void expire(struct scan *s, uint32_t pos)
 {
-	for (unsigned p = 0; p < N_PHYS; p++)
-		if (s->active[p] != IR_NONE && s->live.ranges[s->active[p]].end < pos)
+	for (uint32_t left = s->busy; left; left &= left - 1) {
+		unsigned p = (unsigned)__builtin_ctz(left);
+
+		if (s->live.ranges[s->active[p]].end < pos) {
 			s->active[p] = IR_NONE;
-}
-
-static uint32_t free_mask(const struct scan *s)
-{
-	uint32_t m = 0;
-
-	for (unsigned p = 0; p < N_PHYS; p++)
-		if (s->active[p] == IR_NONE)
-			m |= 1u << p;
-	return m;
+			s->busy &= ~(1u << p);
+		}
+	}
 }
 
 static void spill(struct scan *s, uint32_t r)
@@ -98,6 +94,7 @@ static void give(struct scan *s, uint32_t r, unsigned p)
 {
 	s->out->reg[r] = (int16_t)p;
 	s->out->used |= 1u << p;
+	s->busy |= 1u << p;
 	s->active[p] = r;
 }
 
@@ -133,7 +130,7 @@ static void place(struct scan *s, uint32_t r)
 	float best = cost(s, r);
 
 	expire(s, l->start);
-	free = free_mask(s) & allowed;
+	free = ~s->busy & allowed;
 	if (free) {
 		give(s, r, choose(s, r, free, s->regs->caller_saved));
 		return;

@@ -130,7 +130,7 @@ const char *ir_verify(const struct ir_prog *p)
 		if (s->kind == IR_SYM_DATA && s->pointer_to != IR_NONE &&
 		    (s->pointer_to >= p->syms.n || s->size != 8))
 			return arena_printf(p->arena, "@%s: bad pointer", s->name);
-		if (s->kind == IR_SYM_FUNC)
+		if (s->kind == IR_SYM_FUNC && s->used)
 			e = verify_func(p, s);
 		if (e)
 			return e;

@@ -18,58 +18,85 @@ const char *tok_name(enum tok t)
 	return t < TOK_MAX_ ? names[t] : "?";
 }
 
+#define K(text, kind)                        \
+	{                                    \
+		text, sizeof(text) - 1, kind \
+	}
+
 static const struct {
 	const char *s;
+	uint32_t len;
 	enum tok kind;
 } keywords[] = {
-	{ "package", TOK_PACKAGE },
-	{ "const", TOK_CONST },
-	{ "func", TOK_FUNC },
-	{ "var", TOK_VAR },
-	{ "if", TOK_IF },
-	{ "else", TOK_ELSE },
-	{ "for", TOK_FOR },
-	{ "goto", TOK_GOTO },
-	{ "return", TOK_RETURN },
-	{ "break", TOK_BREAK },
-	{ "continue", TOK_CONTINUE },
-	{ "import", TOK_RESERVED },
-	{ "type", TOK_RESERVED },
-	{ "struct", TOK_RESERVED },
-	{ "interface", TOK_RESERVED },
-	{ "switch", TOK_RESERVED },
-	{ "case", TOK_RESERVED },
-	{ "default", TOK_RESERVED },
-	{ "fallthrough", TOK_RESERVED },
-	{ "range", TOK_RESERVED },
-	{ "map", TOK_RESERVED },
-	{ "chan", TOK_RESERVED },
-	{ "go", TOK_RESERVED },
-	{ "select", TOK_RESERVED },
-	{ "defer", TOK_RESERVED },
+	K("break", TOK_BREAK),
+	K("case", TOK_RESERVED),
+	K("chan", TOK_RESERVED),
+	K("const", TOK_CONST),
+	K("continue", TOK_CONTINUE),
+	K("default", TOK_RESERVED),
+	K("defer", TOK_RESERVED),
+	K("else", TOK_ELSE),
+	K("fallthrough", TOK_RESERVED),
+	K("for", TOK_FOR),
+	K("func", TOK_FUNC),
+	K("go", TOK_RESERVED),
+	K("goto", TOK_GOTO),
+	K("if", TOK_IF),
+	K("import", TOK_RESERVED),
+	K("interface", TOK_RESERVED),
+	K("map", TOK_RESERVED),
+	K("package", TOK_PACKAGE),
+	K("range", TOK_RESERVED),
+	K("return", TOK_RETURN),
+	K("select", TOK_RESERVED),
+	K("struct", TOK_RESERVED),
+	K("switch", TOK_RESERVED),
+	K("type", TOK_RESERVED),
+	K("var", TOK_VAR),
 };
 
-/* Longest first within one leading character. */
-static const struct {
-	const char *s;
-	enum tok kind;
-} operators[] = {
-	{ "<<=", TOK_SHL_ASSIGN }, { ">>=", TOK_SHR_ASSIGN }, { "<<", TOK_SHL },
-	{ ">>", TOK_SHR },	   { "<=", TOK_LE },	      { ">=", TOK_GE },
-	{ "==", TOK_EQ },	   { "!=", TOK_NE },	      { "&&", TOK_LAND },
-	{ "||", TOK_LOR },	   { ":=", TOK_DEFINE },      { "++", TOK_INC },
-	{ "--", TOK_DEC },	   { "+=", TOK_ADD_ASSIGN },  { "-=", TOK_SUB_ASSIGN },
-	{ "*=", TOK_MUL_ASSIGN },  { "/=", TOK_DIV_ASSIGN },  { "%=", TOK_REM_ASSIGN },
-	{ "&=", TOK_AND_ASSIGN },  { "|=", TOK_OR_ASSIGN },   { "^=", TOK_XOR_ASSIGN },
-	{ "<", TOK_LT },	   { ">", TOK_GT },	      { "=", TOK_ASSIGN },
-	{ "!", TOK_NOT },	   { "&", TOK_AND },	      { "|", TOK_OR },
-	{ ":", TOK_COLON },	   { "+", TOK_ADD },	      { "-", TOK_SUB },
-	{ "*", TOK_MUL },	   { "/", TOK_DIV },	      { "%", TOK_REM },
-	{ "^", TOK_XOR },	   { ";", TOK_SEMI },	      { ",", TOK_COMMA },
-	{ ".", TOK_DOT },	   { "(", TOK_LPAREN },	      { ")", TOK_RPAREN },
-	{ "{", TOK_LBRACE },	   { "}", TOK_RBRACE },	      { "[", TOK_LBRACK },
-	{ "]", TOK_RBRACK },
+/* Where the keywords with a first letter begin, plus one; they are sorted. */
+static const uint8_t keyword_at[256] = {
+	['b'] = 1,  ['c'] = 2,	['d'] = 6,  ['e'] = 8,	['f'] = 9,  ['g'] = 12, ['i'] = 14,
+	['m'] = 17, ['p'] = 18, ['r'] = 19, ['s'] = 21, ['t'] = 24, ['v'] = 25,
 };
+
+/* What follows one leading character: itself doubled, '=', both, or nothing. TOK_BAD: no such form.
+ */
+static const struct {
+	char c;
+	enum tok plain, assign, twice, twice_assign;
+} operators[] = {
+	{ '<', TOK_LT, TOK_LE, TOK_SHL, TOK_SHL_ASSIGN },
+	{ '>', TOK_GT, TOK_GE, TOK_SHR, TOK_SHR_ASSIGN },
+	{ '=', TOK_ASSIGN, TOK_EQ, TOK_BAD, TOK_BAD },
+	{ '!', TOK_NOT, TOK_NE, TOK_BAD, TOK_BAD },
+	{ '&', TOK_AND, TOK_AND_ASSIGN, TOK_LAND, TOK_BAD },
+	{ '|', TOK_OR, TOK_OR_ASSIGN, TOK_LOR, TOK_BAD },
+	{ '+', TOK_ADD, TOK_ADD_ASSIGN, TOK_INC, TOK_BAD },
+	{ '-', TOK_SUB, TOK_SUB_ASSIGN, TOK_DEC, TOK_BAD },
+	{ '*', TOK_MUL, TOK_MUL_ASSIGN, TOK_BAD, TOK_BAD },
+	{ '/', TOK_DIV, TOK_DIV_ASSIGN, TOK_BAD, TOK_BAD },
+	{ '%', TOK_REM, TOK_REM_ASSIGN, TOK_BAD, TOK_BAD },
+	{ '^', TOK_XOR, TOK_XOR_ASSIGN, TOK_BAD, TOK_BAD },
+	{ ':', TOK_COLON, TOK_DEFINE, TOK_BAD, TOK_BAD },
+};
+
+static enum tok punctuation(int c)
+{
+	switch (c) {
+	case '(': return TOK_LPAREN;
+	case ')': return TOK_RPAREN;
+	case '{': return TOK_LBRACE;
+	case '}': return TOK_RBRACE;
+	case '[': return TOK_LBRACK;
+	case ']': return TOK_RBRACK;
+	case ',': return TOK_COMMA;
+	case ';': return TOK_SEMI;
+	case '.': return TOK_DOT;
+	default: return TOK_BAD;
+	}
+}
 
 void lex_init(struct lexer *lx, struct arena *arena, struct diag_list *diags, uint32_t file)
 {
@@ -85,14 +112,33 @@ static int lex_peek(const struct lexer *lx, uint32_t ahead)
 	return ahead < lx->len - lx->off ? (unsigned char)lx->text[lx->off + ahead] : -1;
 }
 
+/* Classes of characters, for the loops that see most of a source. */
+#define C_LETTER 1
+#define C_DIGIT	 2
+#define C_BLANK	 4
+
+static const uint8_t classes[256] = {
+	[' '] = C_BLANK,	 ['\t'] = C_BLANK,	   ['\r'] = C_BLANK,
+	['0' ... '9'] = C_DIGIT, ['a' ... 'z'] = C_LETTER, ['A' ... 'Z'] = C_LETTER,
+	['_'] = C_LETTER,
+};
+
 static bool is_letter(int c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+	return c >= 0 && (classes[c] & C_LETTER);
 }
 
 static bool is_digit(int c)
 {
-	return c >= '0' && c <= '9';
+	return c >= 0 && (classes[c] & C_DIGIT);
+}
+
+/* Offset behind the characters of class @mask that start at @off. */
+static uint32_t span(const struct lexer *lx, uint32_t off, uint8_t mask)
+{
+	while (off < lx->len && (classes[(uint8_t)lx->text[off]] & mask))
+		off++;
+	return off;
 }
 
 static int digit_value(int c)
@@ -116,11 +162,12 @@ static bool lex_skip(struct lexer *lx)
 			if (lx->want_semi)
 				return true;
 			lx->off++;
-		} else if (c == ' ' || c == '\t' || c == '\r') {
-			lx->off++;
+		} else if (classes[c] & C_BLANK) {
+			lx->off = span(lx, lx->off, C_BLANK);
 		} else if (c == '/' && lex_peek(lx, 1) == '/') {
-			while (lx->off < lx->len && lx->text[lx->off] != '\n')
-				lx->off++;
+			const char *end = memchr(lx->text + lx->off, '\n', lx->len - lx->off);
+
+			lx->off = end ? (uint32_t)(end - lx->text) : lx->len;
 		} else if (c == '/' && lex_peek(lx, 1) == '*') {
 			uint32_t start = lx->off;
 			bool newline = false;
@@ -148,15 +195,16 @@ static void lex_ident(struct lexer *lx, struct token *t)
 {
 	uint32_t start = lx->off;
 
-	while (is_letter(lex_peek(lx, 0)) || is_digit(lex_peek(lx, 0)))
-		lx->off++;
+	lx->off = span(lx, start, C_LETTER | C_DIGIT);
 	t->kind = TOK_IDENT;
 	t->s = lx->text + start;
 	t->len = lx->off - start;
-	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
-		if (keywords[i].s[0] == t->s[0] && strlen(keywords[i].s) == t->len &&
-		    !memcmp(keywords[i].s, t->s, t->len))
-			t->kind = keywords[i].kind;
+	for (size_t i = keyword_at[(uint8_t)t->s[0]]; i && i <= ARRAY_LEN(keywords); i++) {
+		if (keywords[i - 1].s[0] != t->s[0])
+			break;
+		if (keywords[i - 1].len == t->len && !memcmp(keywords[i - 1].s, t->s, t->len))
+			t->kind = keywords[i - 1].kind;
+	}
 }
 
 static void lex_number(struct lexer *lx, struct token *t)
@@ -280,19 +328,29 @@ static void lex_char(struct lexer *lx, struct token *t)
 
 static void lex_operator(struct lexer *lx, struct token *t)
 {
-	for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
-		size_t n = strlen(operators[i].s);
+	int c = lex_peek(lx, 0), c1 = lex_peek(lx, 1), c2 = lex_peek(lx, 2);
 
-		if (n <= lx->len - lx->off && !memcmp(lx->text + lx->off, operators[i].s, n)) {
-			lx->off += (uint32_t)n;
-			t->kind = operators[i].kind;
-			return;
-		}
-	}
-	diag_error(lx->diags, t->pos, "character 0x%02x does not belong here",
-		   (unsigned char)lx->text[lx->off]);
+	t->kind = punctuation(c);
 	lx->off++;
-	t->kind = TOK_BAD;
+	if (t->kind != TOK_BAD)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
+		if (operators[i].c != c)
+			continue;
+		t->kind = operators[i].plain;
+		if (c1 == c && c2 == '=' && operators[i].twice_assign != TOK_BAD) {
+			t->kind = operators[i].twice_assign;
+			lx->off += 2;
+		} else if (c1 == c && operators[i].twice != TOK_BAD) {
+			t->kind = operators[i].twice;
+			lx->off++;
+		} else if (c1 == '=' && operators[i].assign != TOK_BAD) {
+			t->kind = operators[i].assign;
+			lx->off++;
+		}
+		return;
+	}
+	diag_error(lx->diags, t->pos, "character 0x%02x does not belong here", (unsigned)c);
 }
 
 /* Go's rule: after these a newline ends the statement. */

@@ -111,11 +111,11 @@ static void compile(struct job *j)
 	}
 	if (j->internal)
 		return;
+	ir_prune(&c->prog);
 	if (!j->opt->no_optimize)
 		j->internal = ir_optimize(&c->prog);
 	else
 		j->internal = ir_verify(&c->prog);
-	ir_prune(&c->prog);
 	if (j->internal)
 		return;
 	if (j->run)

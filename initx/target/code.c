@@ -71,6 +71,9 @@ void code_branch(struct code *c, struct code_branch b)
 
 const char *cg_label(const struct codegen *g, uint32_t block, char buf[static 32])
 {
+	buf[0] = 0;
+	if (!g->c->text)
+		return buf;
 	snprintf(buf, 32, ".L%" PRIu32 "_%" PRIu32, g->func_no, block);
 	return buf;
 }
