@@ -251,6 +251,15 @@ const struct op *op_check_cross(struct cpu *cpu, const struct op *op)
 	OP_GO(op + 1);
 }
 
+/* After a branch by the general way (SYSCALL, IRET): 64-bit code as before, and nothing to look at. */
+static inline bool nothing_special(const struct cpu *cpu)
+{
+	return cpu->mode == CPU_LONG64 && cpu->code_key == CODE_KEY_LONG &&
+	       !(cpu->rflags & (FL_TF | FL_RF)) && !cpu->shadow && !cpu->smc_hit &&
+	       !cpu->db_pending && !cpu->exc.pending && !cpu->halted && !(cpu->dr7 & 0xff) &&
+	       !cpu->step;
+}
+
 static inline const struct op *run_insn(struct cpu *cpu, const struct op *op, const struct insn *in)
 {
 	if (cpu->cc.op != CC_EXPLICIT)
@@ -267,6 +276,11 @@ static inline const struct op *run_insn(struct cpu *cpu, const struct op *op, co
 	case INSN_STOP: cpu->rip = cpu->next_rip; break;
 	case INSN_FAULT: cpu->budget++; break;
 	case INSN_BRANCH:
+		if (likely(nothing_special(cpu))) {
+			cpu->budget += op->left;
+			return op_jump(cpu, cpu->rip);
+		}
+		break;
 	case INSN_REPEAT: break;
 	}
 	cpu->smc_hit = false;

@@ -37,17 +37,33 @@ enum insn_result exec_cli(struct cpu *cpu, const struct insn *in)
 	return INSN_DONE;
 }
 
+/* Whether the instruction behind this one is surely not HLT. */
+static bool next_is_no_hlt(struct cpu *cpu)
+{
+	const struct tlb_entry *e = tlb_slot(cpu, cpu->next_rip);
+
+	return cpu_is_64bit(cpu) && tlb_hit(cpu->next_rip, e->tag_x, 1) &&
+	       *(const uint8_t *)tlb_host(e, cpu->next_rip) != 0xf4;
+}
+
+/*
+ * With nothing pending the shadow makes a difference to HLT only: what arrives between the two must wake
+ * it. Else any moment from here on is as good for an interrupt as one instruction later.
+ */
 enum insn_result exec_sti(struct cpu *cpu, const struct insn *in)
 {
+	bool pending = atomic_load_explicit(&cpu->events, memory_order_acquire);
+
 	if (cpu->cpl > iopl(cpu))
 		return gp(cpu);
 	if (cpu->rflags & FL_IF)
 		return INSN_DONE;
 	cpu->rflags |= FL_IF;
-	cpu->shadow = 1; /* until soft.c, looking at events, has run one more instruction */
-	if (!atomic_load_explicit(&cpu->events, memory_order_acquire))
+	if (!pending && next_is_no_hlt(cpu))
 		return INSN_DONE;
-	cpu_attention(cpu);
+	cpu->shadow = 1; /* until soft.c, looking at events, has run one more instruction */
+	if (pending)
+		cpu_attention(cpu);
 	return INSN_STOP;
 }
 

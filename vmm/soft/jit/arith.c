@@ -14,6 +14,7 @@ static void store_cc(struct jit *j, unsigned op)
 	emit8(&j->e, 0xc7);
 	emit_mem(&j->e, 0, RDI, CPU_DISP(cc.op));
 	emit32(&j->e, op);
+	j->cc = op;
 }
 
 /* cc.res = the 2^@s bytes in @host; flags stay. RDX is lost. */
@@ -270,13 +271,44 @@ static bool imul(struct jit *j, const struct insn *in)
 	return true;
 }
 
-/* ---- conditions, while the host's flags are right ---- */
+/* ---- conditions ---- */
+
+/* Conditions that ask for ZF, SF or PF only. */
+static bool of_result(unsigned cond)
+{
+	return cond == 4 || cond == 5 || (cond >= 8 && cond <= 11);
+}
+
+/* Where memory checks have come between: do the last operation over again from what is kept of it. */
+bool jit_flags(struct jit *j, unsigned cond)
+{
+	unsigned s = j->cc & 3, kind = j->cc & ~3U;
+	struct emit *e = &j->e;
+
+	if (j->flags_live)
+		return true;
+	if (kind != CC_SUB && kind != CC_ADD && kind != CC_LOGIC && !(kind == CC_RES && of_result(cond)))
+		return false;
+	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(cc.res));
+	if (kind == CC_SUB) {
+		emit_rm(e, 3, 0x03, RAX, RDI, CPU_DISP(cc.src));
+		emit_rm(e, s, s == 0 ? 0x3a : 0x3b, RAX, RDI, CPU_DISP(cc.src));
+	} else if (kind == CC_ADD) {
+		emit_rm(e, 3, 0x2b, RAX, RDI, CPU_DISP(cc.src));
+		emit_rm(e, s, s == 0 ? 0x02 : 0x03, RAX, RDI, CPU_DISP(cc.src));
+	} else {
+		emit_rr(e, s, s == 0 ? 0x84 : 0x85, RAX, RAX);
+	}
+	/* After CC_RES the carry and overflow are not the guest's: good for this condition only. */
+	j->flags_live = kind != CC_RES;
+	return true;
+}
 
 static bool cmov(struct jit *j, const struct insn *in)
 {
 	unsigned s = log2_size(in->op_size), src, dst;
 
-	if (!j->flags_live || s < 2 || insn_is_mem(in))
+	if (s < 2 || insn_is_mem(in) || !jit_flags(j, in->opcode & 15))
 		return false;
 	src = jit_use(j, in->rm);
 	dst = jit_use(j, in->reg);
@@ -289,7 +321,7 @@ static bool setcc(struct jit *j, const struct insn *in)
 {
 	unsigned r;
 
-	if (!j->flags_live || insn_is_mem(in) || !jit_byte_ok(in, in->rm, 1))
+	if (insn_is_mem(in) || !jit_byte_ok(in, in->rm, 1) || !jit_flags(j, in->opcode & 15))
 		return false;
 	r = jit_use(j, in->rm);
 	emit_rr(&j->e, 0, 0x0f90 | (in->opcode & 15), 0, r);

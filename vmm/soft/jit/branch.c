@@ -49,7 +49,7 @@ static bool jcc(struct jit *j, const struct insn *in)
 {
 	uint32_t taken;
 
-	if (!j->flags_live)
+	if (!jit_flags(j, in->opcode & 15))
 		return false;
 	taken = emit_jump(&j->e, in->opcode & 15);
 	jit_go(j, j->i, 0);

@@ -37,6 +37,7 @@ struct jit {
 	uint32_t used[JIT_N_CACHE], tick;
 	bool sse_checked;
 	bool flags_live; /* the host's flags are the guest's, as the last flag setter left them */
+	unsigned cc;	 /* what cc.op holds, 0 when that is not known */
 	uint32_t entry;	 /* of the block, if its first op is translated: ~0 otherwise */
 	struct jit_exit exits[JIT_MAX_EXITS];
 	unsigned n_exits;
@@ -87,6 +88,9 @@ bool jit_arith(struct jit *j, const struct insn *in);
 bool jit_stack(struct jit *j, const struct insn *in);
 bool jit_branch(struct jit *j, const struct insn *in);
 bool jit_simd(struct jit *j, const struct insn *in);
+
+/* Have the guest's flags in the host's for condition @cond, if that can be done. Only RAX is lost. */
+bool jit_flags(struct jit *j, unsigned cond);
 
 /* Go on to successor @dir of the op @last, as OP_BRANCH does. */
 void jit_go(struct jit *j, unsigned last, unsigned dir);

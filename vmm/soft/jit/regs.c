@@ -51,4 +51,5 @@ void jit_forget(struct jit *j)
 	memset(j->used, 0, sizeof(j->used));
 	j->sse_checked = false;
 	j->flags_live = false;
+	j->cc = CC_EXPLICIT;
 }
