@@ -47,8 +47,8 @@ static bool next_is_no_hlt(struct cpu *cpu)
 }
 
 /*
- * With nothing pending the shadow makes a difference to HLT only: what arrives between the two must wake
- * it. Else any moment from here on is as good for an interrupt as one instruction later.
+ * With nothing pending the shadow makes a difference to HLT only: what arrives between the two must
+ * wake it. Else any moment from here on is as good for an interrupt as one instruction later.
  */
 enum insn_result exec_sti(struct cpu *cpu, const struct insn *in)
 {

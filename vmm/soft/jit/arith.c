@@ -279,7 +279,8 @@ static bool of_result(unsigned cond)
 	return cond == 4 || cond == 5 || (cond >= 8 && cond <= 11);
 }
 
-/* Where memory checks have come between: do the last operation over again from what is kept of it. */
+/* Where memory checks have come between: do the last operation over again from what is kept of it.
+ */
 bool jit_flags(struct jit *j, unsigned cond)
 {
 	unsigned s = j->cc & 3, kind = j->cc & ~3U;
@@ -287,7 +288,8 @@ bool jit_flags(struct jit *j, unsigned cond)
 
 	if (j->flags_live)
 		return true;
-	if (kind != CC_SUB && kind != CC_ADD && kind != CC_LOGIC && !(kind == CC_RES && of_result(cond)))
+	if (kind != CC_SUB && kind != CC_ADD && kind != CC_LOGIC &&
+	    !(kind == CC_RES && of_result(cond)))
 		return false;
 	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(cc.res));
 	if (kind == CC_SUB) {
