@@ -9,7 +9,8 @@
 
 #include "soft/mmu.h"
 
-static struct tlb_entry tlb[TLB_ENTRIES];
+static struct tlb_array array;
+static struct tlb_entry *const tlb = array.e;
 
 void flat_flush(struct cpu *cpu)
 {

@@ -92,6 +92,25 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 	return b->ops;
 }
 
+/* Host address of the code at @rip, which the TLB's slot does not have. NULL: exc is set, rip too. */
+static __attribute__((noinline)) const uint8_t *fetch_host(struct cpu *cpu, uint64_t rip)
+{
+	uint64_t page = rip & ~(GMEM_PAGE_SIZE - 1);
+	const struct tlb_array *a = (const struct tlb_array *)(const void *)cpu->tlb;
+	struct code_tlb_entry *c = &cpu->code->pages_seen[(rip >> 12 ^ rip >> 18 ^ rip >> 24) &
+							  ((1U << CODE_TLB_BITS) - 1)];
+	const uint8_t *host;
+	gpa_t gpa;
+
+	if (c->page == page && c->array == cpu->tlb && c->gen == a->gen && c->host)
+		return c->host + (rip - page);
+	cpu->rip = rip;
+	host = mmu_fetch(cpu, rip, &gpa);
+	if (host)
+		*c = (struct code_tlb_entry){ page, cpu->tlb, a->gen, host - (rip - page) };
+	return host;
+}
+
 /*
  * Head of the block at @rip, made if need be; cpu->page_va is set for it. NULL: back to cpu_exec(),
  * rip is right, an exception may be pending, or an instruction of an uncached page has been run.
@@ -101,13 +120,11 @@ static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret
 	const struct tlb_entry *e = tlb_slot(cpu, rip);
 	const struct jump_entry *j;
 	const uint8_t *host;
-	gpa_t gpa;
 
 	if (likely((rip & ~(GMEM_PAGE_SIZE - 1)) == e->tag_x)) {
 		host = tlb_host(e, rip);
 	} else {
-		cpu->rip = rip;
-		host = mmu_fetch(cpu, rip, &gpa);
+		host = fetch_host(cpu, rip);
 		if (!host)
 			return NULL;
 	}

@@ -44,6 +44,18 @@ struct jump_entry {
 	const struct op *head;
 };
 
+/*
+ * Code pages that have lost their place in the TLB to data, which would lose its place in turn. Right
+ * while the array is the present one and its generation the same.
+ */
+#define CODE_TLB_BITS 6
+struct code_tlb_entry {
+	uint64_t page;
+	const struct tlb_entry *array;
+	uint32_t gen;
+	const uint8_t *host;
+};
+
 struct slow_entry {
 	const struct op *op;
 	struct insn in;
@@ -58,6 +70,7 @@ struct block_cpu {
 	struct jump_entry jumps[1 << JUMP_CACHE_BITS];
 	struct block *hash[1 << BLOCK_HASH_BITS];
 	struct block *pages[1 << PAGE_HASH_BITS];
+	struct code_tlb_entry pages_seen[1 << CODE_TLB_BITS];
 	struct slow_entry slow[1 << SLOW_CACHE_BITS];
 	size_t arena_used; /* of CODE_ARENA_BYTES; this struct is at the arena's start */
 	uint32_t flushes; /* a change means that all block pointers are stale */

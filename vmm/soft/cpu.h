@@ -124,6 +124,7 @@ struct tlb_array {
 	uint64_t used[TLB_ENTRIES / 64];      /* slots that may hold a tag: what a flush looks at */
 	uint64_t large_lo[2], large_hi[2]; /* hull of the large pages in it; lower, upper half of the space */
 	bool ready;			      /* tags are initialised */
+	uint32_t gen; /* goes up when translations are withdrawn: copies outside are stale then */
 };
 
 /* The page table last used for a 2 MiB stretch: most misses then cost one load. Valid while gen fits. */

@@ -68,6 +68,7 @@ static void array_flush(struct tlb_array *a, bool keep_global)
 {
 	bool kept_large = false;
 
+	a->gen++;
 	if (!a->ready)
 		return;
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
@@ -112,6 +113,7 @@ static void array_drop(const struct cpu *cpu, struct tlb_array *a, uint64_t va, 
 	unsigned half = va >> 63;
 	unsigned i = va_index(va);
 
+	a->gen++;
 	if (!a->ready)
 		return;
 	if (entry_page(&a->e[i], i) == (va & PAGE_MASK) &&
