@@ -15,6 +15,7 @@
 
 #include "base/checked.h"
 #include "soft/block_priv.h"
+#include "soft/exec.h"
 #include "soft/flags.h"
 #include "soft/jit/jit.h"
 #include "soft/mmu.h"
@@ -92,7 +93,8 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 	return b->ops;
 }
 
-/* Host address of the code at @rip, which the TLB's slot does not have. NULL: exc is set, rip too. */
+/* Host address of the code at @rip, which the TLB's slot does not have. NULL: exc is set, rip too.
+ */
 static __attribute__((noinline)) const uint8_t *fetch_host(struct cpu *cpu, uint64_t rip)
 {
 	uint64_t page = rip & ~(GMEM_PAGE_SIZE - 1);
@@ -290,7 +292,16 @@ static inline const struct op *run_insn(struct cpu *cpu, const struct op *op, co
 			OP_GO(op + 1);
 		cpu->rip = cpu->next_rip;
 		break;
-	case INSN_STOP: cpu->rip = cpu->next_rip; break;
+	case INSN_STOP:
+		/* nobody waits: blocks look at events between one another only, which is shadow
+		 * enough */
+		if (in->exec == exec_sti && op->left &&
+		    !atomic_load_explicit(&cpu->stop_at, memory_order_relaxed)) {
+			cpu->shadow = 0;
+			OP_GO(op + 1);
+		}
+		cpu->rip = cpu->next_rip;
+		break;
 	case INSN_FAULT: cpu->budget++; break;
 	case INSN_BRANCH:
 		if (likely(nothing_special(cpu))) {
@@ -559,8 +570,8 @@ void cpu_exec(struct cpu *cpu)
 #define HUGE_PAGE (2 * MIB)
 
 /*
- * Blocks and their tables in one mapping that asks for huge pages: a branch touches three or four of
- * these lines, each on a page of its own otherwise.
+ * Blocks and their tables in one mapping that asks for huge pages: a branch touches three or four
+ * of these lines, each on a page of its own otherwise.
  */
 static struct block_cpu *arena_map(void)
 {
