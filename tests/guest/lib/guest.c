@@ -71,6 +71,55 @@ void guest_fail(const char *file, int line, const char *what, uint64_t got, uint
 	guest_exit(GUEST_FAIL);
 }
 
+/* How @va is translated, level by level; the tables are mapped one to one. */
+static void print_walk(uint64_t va)
+{
+	uint64_t table;
+
+	__asm__ volatile("movq %%cr3, %0" : "=r"(table));
+	for (unsigned level = 4; level; level--) {
+		uint64_t entry, slot = va >> (12 + 9 * (level - 1)) & 511;
+
+		table &= 0xffffffffff000ULL;
+		if (table >> 32)
+			return;
+		entry = ((volatile uint64_t *)table)[slot];
+		print_value("  level ", level);
+		print_value(" entry ", slot);
+		print_value(" of the table at ", table);
+		print_value(" is ", entry);
+		guest_print("\n");
+		if (!(entry & PTE_P) || (level < 4 && level > 1 && (entry & PTE_PS)))
+			return;
+		table = entry;
+	}
+}
+
+static void print_frame(const struct trap_frame *f)
+{
+	static const char *const names[15] = { " r15 ", " r14 ", " r13 ", " r12 ", " r11 ",
+					       " r10 ", " r9 ",	 " r8 ",  " rdi ", " rsi ",
+					       " rbp ", " rbx ", " rdx ", " rcx ", " rax " };
+	const uint64_t *regs = &f->r15;
+
+	print_value("trap ", f->vector & 0xff);
+	print_value(" error ", f->error);
+	print_value(" rip ", f->rip);
+	print_value(" cs ", f->cs);
+	print_value(" rflags ", f->rflags);
+	print_value(" rsp ", f->rsp);
+	for (unsigned i = 0; i < 15; i++) {
+		guest_print(i % 8 ? "" : "\n ");
+		print_value(names[14 - i], regs[14 - i]);
+	}
+	print_value("\n  cr0 ", READ_CR(0));
+	print_value(" cr2 ", READ_CR(2));
+	print_value(" cr3 ", READ_CR(3));
+	print_value(" cr4 ", READ_CR(4));
+	guest_print("\n");
+	print_walk((f->vector & 0xff) == PF ? READ_CR(2) : f->rip);
+}
+
 void trap_dispatch(struct trap_frame *f)
 {
 	uint64_t vec = f->vector & 0xff;
@@ -90,6 +139,8 @@ void trap_dispatch(struct trap_frame *f)
 	}
 	if ((f->cs & 3) == 3)
 		user_leave(vec);
+	if (!trap_resume)
+		print_frame(f);
 	if (!trap_resume)
 		guest_fail("trap", 0, "unexpected trap", vec, NO_TRAP);
 	f->rip = trap_resume;
