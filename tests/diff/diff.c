@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Differential test: random instructions on the host CPU and on both interpreter modes.
+ * Differential test: random instructions on the host CPU, and interpreted in blocks,
+ * translated, and one at a time.
  *
  * usage: diff [-n cases] [-s seed] [-v]
  * A mismatch prints bytes, registers and what differs; the exit status is 1.
@@ -13,7 +14,7 @@
 #include "flat_mmu.h"
 #include "gen.h"
 #include "native.h"
-#include "soft/block.h"
+#include "soft/block_priv.h"
 #include "soft/exec.h"
 #include "soft/flags.h"
 
@@ -227,20 +228,27 @@ static bool comparable(const struct test_case *c, unsigned n, const struct outco
 	return native->vector != 1 || native->rip < c->rip || native->rip >= c->rip + c->len;
 }
 
+static uint64_t n_translated; /* cases that led to host code */
+
 static bool compare_case(struct rng *r, const struct test_case *c, uint64_t i)
 {
 	static struct outcome native, soft;
 	unsigned n = run_native(c, &native);
 	uint32_t undefined = c->undefined[native.vector == 1 ? n : n - 1];
 	bool ok = true;
+	size_t used;
 
 	if (!comparable(c, n, &native))
 		return true;
 	if (rnd_below(r, 2))
 		flat_flush(&cpu);
+	cpu.code->jit_threshold = rnd_below(r, 2) ? 1 : INT32_MAX; /* at once, or never */
+	used = cpu.code->jit_used;
 	run_block(c, &native, &soft);
+	n_translated += cpu.code->jit_used != used;
 	if (!same(undefined, c, &native, &soft)) {
-		report(c, &native, &soft, "blocks", i, undefined);
+		report(c, &native, &soft, cpu.code->jit_threshold == 1 ? "translated" : "blocks", i,
+		       undefined);
 		ok = false;
 	}
 	run_step(c, n, &soft);
@@ -295,7 +303,7 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	for (uint64_t i = first; i < first + n && bad < MAX_MISMATCH; i++)
 		bad += !run_case(lists, i, seed);
-	printf("%lu cases, %u mismatches\n", n, bad);
+	printf("%lu cases, %lu of them translated, %u mismatches\n", n, n_translated, bad);
 	free(lists[0].forms);
 	free(lists[1].forms);
 	block_cpu_free(&cpu);

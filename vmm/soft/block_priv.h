@@ -76,6 +76,7 @@ struct block_cpu {
 	uint32_t flushes; /* a change means that all block pointers are stale */
 	uint64_t features;
 	struct execmem jit; /* translated code */
+	int32_t jit_threshold; /* entries before a block is translated */
 	size_t jit_used, jit_cold_used;
 
 	_Atomic bool pending;

@@ -20,6 +20,7 @@ void jit_reset(struct block_cpu *code)
 int jit_cpu_new(struct cpu *cpu, struct err *err)
 {
 	jit_reset(cpu->code);
+	cpu->code->jit_threshold = JIT_THRESHOLD;
 	return execmem_init(&cpu->code->jit, "husk-jit", JIT_ARENA_BYTES, err);
 }
 
@@ -226,7 +227,7 @@ void jit_watch(struct cpu *cpu, struct block *b)
 	if (!cpu->code->jit.rw || cpu->code_key != CODE_KEY_LONG)
 		return;
 	b->ops[0].fn = b->ops[1].fn;
-	b->ops[0].disp = JIT_THRESHOLD;
+	b->ops[0].disp = cpu->code->jit_threshold;
 	b->ops[1].fn = jit_warm;
 }
 
