@@ -79,7 +79,7 @@ static const struct jail_syscall syscalls[] = {
 	ALLOW(setgroups, "making files as the requester"),
 	ALLOW(capset, "giving capabilities up and back around that"),
 	ALLOW(futex, "locks; sleeping until there is work"),
-	ALLOW(sched_yield, "watching for work"),
+	ALLOW(sched_yield, "letting the guest run before watching for work"),
 	ALLOW(clock_gettime, "watching for work, where the vDSO cannot tell"),
 	ALLOW_EQ(fcntl, 1, F_GETFL, "libc"),
 	ALLOW(mmap, "the allocator"),

@@ -30,7 +30,7 @@
 #define BACKLOG_WAKE	   3  /* queued requests that justify another worker */
 #define SPIN_RETRY	   16 /* sleeps between trial watches once watching stopped paying */
 #define SPIN_MIN_NS	   4000
-#define SPIN_PAUSES	   64 /* between looks at the clock, and a yield */
+#define SPIN_PAUSES	   64 /* between looks at the clock */
 #define WORKER_STACK_BYTES (256 * 1024)
 
 int fuse_pool_init(struct fuse_pool *p)
@@ -105,30 +105,42 @@ static struct fuse_request *pool_pop_locked(struct fuse_pool *p)
 	return NULL;
 }
 
-/* Watch the queue without sleeping. Return: whether something came. */
-static bool pool_spin(struct fuse_pool *p, struct fuse_worker *w)
+static uint64_t spin_limit(const struct fuse_worker *w)
 {
-	uint64_t limit = (uint64_t)w->srv->opt.spin_us * NSEC_PER_USEC, end;
+	return (uint64_t)w->srv->opt.spin_us * NSEC_PER_USEC;
+}
+
+/* Whether watching is worth trying now. */
+static bool spin_wanted(struct fuse_worker *w)
+{
+	if (w->spin_ns >= SPIN_MIN_NS)
+		return true;
+	if (!spin_limit(w) || ++w->n_skipped_spins < SPIN_RETRY)
+		return false;
+	w->n_skipped_spins = 0;
+	w->spin_ns = spin_limit(w);
+	return true;
+}
+
+/* Watch the queue without sleeping. */
+static void pool_spin(struct fuse_pool *p, struct fuse_worker *w)
+{
+	uint64_t end = clock_monotonic_ns() + w->spin_ns;
 	bool found = false;
 
-	if (w->spin_ns < SPIN_MIN_NS) {
-		if (!limit || ++w->n_skipped_spins < SPIN_RETRY)
-			return false;
-		w->n_skipped_spins = 0;
-		w->spin_ns = limit;
-	}
-	end = clock_monotonic_ns() + w->spin_ns;
 	do {
 		for (int i = 0; i < SPIN_PAUSES && !found; i++) {
 			found = atomic_load_explicit(&p->n_queued, memory_order_relaxed) != 0 ||
 				p->has_job;
 			__builtin_ia32_pause();
 		}
-		if (!found)
-			sched_yield();
 	} while (!found && clock_monotonic_ns() < end);
-	w->spin_ns = found ? limit : w->spin_ns / 2;
-	return found;
+	w->spin_ns = found ? spin_limit(w) : w->spin_ns / 2;
+}
+
+static bool has_work_locked(const struct fuse_pool *p)
+{
+	return p->n_queued || p->stopping || p->job;
 }
 
 /* Nothing to do: watch, then sleep. Called and left with the lock held. */
@@ -136,13 +148,23 @@ static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 {
 	uint32_t seen;
 
-	if (!p->n_spinning && !p->paused) {
+	if (!p->n_spinning && !p->paused && spin_wanted(w)) {
+		/*
+		 * Whoever waits for the answer may be behind us on this very CPU: once around. It
+		 * can take long where others compete, so until it is over we do not count as
+		 * watching.
+		 */
+		pthread_mutex_unlock(&p->lock);
+		sched_yield();
+		pthread_mutex_lock(&p->lock);
+		if (has_work_locked(p) || p->n_spinning)
+			return;
 		p->n_spinning = 1;
 		pthread_mutex_unlock(&p->lock);
 		pool_spin(p, w);
 		pthread_mutex_lock(&p->lock);
 		p->n_spinning = 0;
-		if (p->n_queued || p->stopping || p->job)
+		if (has_work_locked(p))
 			return;
 	}
 	seen = p->wake_seq;
