@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mailbox and timeslice page: what is latched, what is ignored. */
+#include "test.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "devices/devices.h"
+
+#define DONE  0x444f4e45u
+#define READY 0xdeadbeefu
+
+struct seen {
+	unsigned n_signals, n_slices;
+	uint32_t value, words[GUEST_MAILBOX_WORDS], slice;
+};
+
+static struct seen seen;
+
+static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_MAILBOX_WORDS])
+{
+	struct seen *s = opaque;
+
+	s->n_signals++;
+	s->value = value;
+	memcpy(s->words, words, sizeof(s->words));
+}
+
+static void on_slice(void *opaque, uint32_t id)
+{
+	struct seen *s = opaque;
+
+	s->n_slices++;
+	s->slice = id;
+}
+
+static const struct guest_backend backend = { &seen, on_signal, on_slice };
+
+static struct device *dev;
+
+static void wr(uint64_t off, unsigned size, uint64_t val)
+{
+	dev->ops->write(dev, off, size, val);
+}
+
+static int setup(void **state)
+{
+	memset(&seen, 0, sizeof(seen));
+	return mailbox_new(&backend, &dev, NULL);
+}
+
+static int setup_slice(void **state)
+{
+	memset(&seen, 0, sizeof(seen));
+	return timeslice_new(&backend, &dev, NULL);
+}
+
+static int teardown(void **state)
+{
+	device_free(dev);
+	return 0;
+}
+
+/* The test vectors of the protocol: no exit code is lost. */
+static void delivers_every_exit_code(void **state)
+{
+	static const uint32_t codes[] = { 0, 1, 255, 128 + 9, (uint32_t)-2 };
+
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+		wr(0x18, 4, 7 + i);
+		wr(0x0c, 4, i);
+		wr(0x1c, 4, i == 3 ? 9 : 0);
+		wr(0x08, 4, codes[i]);
+		wr(0x00, 4, DONE);
+		assert_int_equal(seen.n_signals, i + 1);
+		assert_int_equal(seen.value, DONE);
+		assert_int_equal(seen.words[2], codes[i]);
+		assert_int_equal(seen.words[3], i);
+		assert_int_equal(seen.words[6], 7 + i);
+		assert_int_equal(seen.words[7], i == 3 ? 9 : 0);
+	}
+}
+
+static void ready_clears_after_it_was_seen(void **state)
+{
+	wr(0x08, 4, 5);
+	wr(0x00, 4, DONE);
+	wr(0x00, 4, DONE);
+	assert_int_equal(seen.words[2], 5); /* DONE clears nothing */
+	wr(0x00, 4, READY);
+	assert_int_equal(seen.words[2], 5);
+	wr(0x00, 4, DONE);
+	assert_int_equal(seen.words[2], 0);
+}
+
+static void ignores_every_other_access(void **state)
+{
+	static const unsigned sizes[] = { 1, 2, 4, 8 };
+	uint64_t faults = 0, val;
+
+	for (uint64_t off = 0; off < 4096; off++) {
+		for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+			if (off + sizes[i] > 4096 ||
+			    (sizes[i] == 4 && off % 4 == 0 && off < 0x20 && off != 4))
+				continue;
+			wr(off, sizes[i], UINT64_MAX);
+			faults++;
+		}
+	}
+	assert_int_equal(dev->n_guest_faults, faults);
+	assert_int_equal(seen.n_signals, 0);
+	for (uint64_t off = 0; off < 64; off++) {
+		val = 1;
+		dev->ops->read(dev, off, 1, &val);
+		assert_int_equal(val, 0);
+	}
+}
+
+static void passes_unknown_signals_on_with_their_value(void **state)
+{
+	wr(0x00, 4, 0x12345678);
+	assert_int_equal(seen.value, 0x12345678);
+}
+
+static void keeps_its_words_in_a_snapshot(void **state)
+{
+	uint8_t buf[256];
+	size_t len;
+
+	wr(0x08, 4, 42);
+	len = state_save(dev->ops->state, dev, buf);
+	dev->ops->reset(dev);
+	assert_int_equal(state_load(dev->ops->state, dev, buf, len, NULL), 0);
+	wr(0x00, 4, DONE);
+	assert_int_equal(seen.words[2], 42);
+}
+
+static void stamps_timeslices(void **state)
+{
+	wr(0, 4, 52);
+	assert_int_equal(seen.slice, 52);
+	wr(0, 2, 53);
+	wr(4, 4, 54);
+	wr(0, 8, 55);
+	assert_int_equal(seen.n_slices, 1);
+	assert_int_equal(dev->n_guest_faults, 3);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(delivers_every_exit_code, setup, teardown),
+		cmocka_unit_test_setup_teardown(ready_clears_after_it_was_seen, setup, teardown),
+		cmocka_unit_test_setup_teardown(ignores_every_other_access, setup, teardown),
+		cmocka_unit_test_setup_teardown(passes_unknown_signals_on_with_their_value, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(keeps_its_words_in_a_snapshot, setup, teardown),
+		cmocka_unit_test_setup_teardown(stamps_timeslices, setup_slice, teardown),
+	};
+
+	return cmocka_run_group_tests_name("vmm/devices/mailbox", tests, NULL, NULL);
+}
