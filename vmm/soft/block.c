@@ -321,6 +321,26 @@ const struct op *op_general(struct cpu *cpu, const struct op *op)
 	return run_insn(cpu, op, op->insn);
 }
 
+/* An instruction that leaves flags alone: they may stay lazy. */
+const struct op *op_vector(struct cpu *cpu, const struct op *op)
+{
+	const struct insn *in = op->insn;
+	enum insn_result res;
+
+	cpu->rip = cpu->page_va + op->off;
+	cpu->next_rip = cpu->rip + in->len;
+	res = in->exec(cpu, in);
+	if (likely(res == INSN_DONE && !cpu->smc_hit && !cpu->db_pending))
+		OP_GO(op + 1);
+	if (res == INSN_DONE)
+		cpu->rip = cpu->next_rip;
+	else
+		cpu->budget++;
+	cpu->smc_hit = false;
+	cpu->budget += op->left;
+	return NULL;
+}
+
 /* The decoded instruction of an op that has a handler: decoded again, and kept for a while. */
 static const struct insn *slow_insn(struct cpu *cpu, const struct op *op)
 {

@@ -8,6 +8,7 @@
 #include "soft/exec.h"
 #include "soft/jit/jit.h"
 #include "soft/mmu.h"
+#include "soft/stub.h"
 
 struct build {
 	struct cpu *cpu;
@@ -471,6 +472,14 @@ static void fuse(struct build *b, struct op *ops)
 		ops[b->n - 2].fn = fn;
 }
 
+/* SSE without flags, with neither REP nor anything that ends a block. */
+static bool is_vector(const struct insn *in)
+{
+	bool xmm = in->reg_class == INSN_CLASS_XMM || in->rm_class == INSN_CLASS_XMM;
+
+	return xmm && in->map != INSN_MAP_1 && sse_keeps_flags(in);
+}
+
 /* Handlers for all instructions; first pass with flags wanted tells which have none. */
 static bool choose(struct build *b, struct op *ops)
 {
@@ -497,7 +506,7 @@ static bool choose(struct build *b, struct op *ops)
 			if (!copy)
 				return false;
 			*copy = *in;
-			op->fn = op_general;
+			op->fn = is_vector(in) ? op_vector : op_general;
 			op->insn = copy;
 		}
 		op->off = off;

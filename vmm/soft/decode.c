@@ -10,6 +10,7 @@
 
 #include "soft/cpu.h"
 #include "soft/decode_table.h"
+#include "soft/stub.h"
 
 struct dec {
 	const struct decode_env *env;
@@ -422,6 +423,8 @@ static void set_operands(struct dec *d, const struct opdef *def)
 		     (def->flags & D_REGW ? INSN_REG_W : 0) | (def->flags & D_RMW ? INSN_RM_W : 0);
 	if (def->exec == exec_x87)
 		x87_sizes(in);
+	if (def->exec == exec_sse)
+		in->exec = sse_pick(in);
 }
 
 static bool legal(const struct dec *d, const struct opdef *def)

@@ -8,6 +8,7 @@
 
 struct cpu;
 struct insn;
+struct stub_regs;
 
 #define INSN_MAX_LEN 15
 
@@ -82,6 +83,10 @@ struct insn {
 	uint8_t mem_size, mem_rw;
 	uint8_t reg_class, rm_class; /* enum insn_class */
 	uint8_t opcode_off; /* offset of the last opcode byte in bytes[]: what a stub re-encodes */
+	/* Made when first run, by stub.c: good while stub_gen is the cache's. */
+	void (*stub)(uint8_t *fx, void *mem, struct stub_regs *regs);
+	uint32_t stub_gen;
+	uint16_t stub_uses; /* enum stub_use */
 	insn_exec_fn exec;  /* general implementation; never NULL for a decoded instruction */
 };
 

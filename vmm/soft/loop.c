@@ -20,6 +20,7 @@
 #include "soft/block.h"
 #include "soft/mmu.h"
 #include "soft/single.h"
+#include "soft/stub.h"
 
 #define BUDGET_MAX    40000 /* instructions between looks at the clock: 50 us, more or less */
 #define BUDGET_MIN    2000
@@ -211,17 +212,11 @@ static void shutdown_exit(struct hv_exit *ret)
 	ret->reason = HV_EXIT_SHUTDOWN;
 }
 
-void soft_run(struct hv_vcpu *v, struct hv_exit *ret)
+static void run_loop(struct hv_vcpu *v, struct hv_exit *ret)
 {
 	struct cpu *cpu = &v->cpu;
 	struct soft_clock *clock = cpu->vm->clock;
 
-	pthread_mutex_lock(&clock->lock);
-	clock->stopped_at = 0;
-	pthread_mutex_unlock(&clock->lock);
-	if (cpu->vm->mem->dirty_log)
-		mmu_drop_write_tags(cpu); /* the log may have been cleared since */
-	*ret = (struct hv_exit){ 0 };
 	for (;;) {
 		uint64_t now, next;
 
@@ -251,5 +246,20 @@ bool soft_single(struct hv_vcpu *v)
 	atomic_store(&cpu->stop_at, 0);
 	if (!cpu->exc.pending)
 		run_guest(v, 1);
+	mxcsr_sync(cpu);
 	return deliver_own(cpu);
+}
+
+void soft_run(struct hv_vcpu *v, struct hv_exit *ret)
+{
+	struct soft_clock *clock = v->cpu.vm->clock;
+
+	pthread_mutex_lock(&clock->lock);
+	clock->stopped_at = 0;
+	pthread_mutex_unlock(&clock->lock);
+	if (v->cpu.vm->mem->dirty_log)
+		mmu_drop_write_tags(&v->cpu); /* the log may have been cleared since */
+	*ret = (struct hv_exit){ 0 };
+	run_loop(v, ret);
+	mxcsr_sync(&v->cpu); /* others may read the state now */
 }

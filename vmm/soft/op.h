@@ -101,6 +101,7 @@ typedef uint8_t __attribute__((may_alias)) op_u8;
 const struct op *op_slow(struct cpu *cpu, const struct op *op);
 /* The op of an instruction without a handler: insn is in the op. */
 const struct op *op_general(struct cpu *cpu, const struct op *op);
+const struct op *op_vector(struct cpu *cpu, const struct op *op); /* the same: SSE without flags */
 /* Successor @dir of the branch @op is not linked, or is on another page. */
 const struct op *op_follow(struct cpu *cpu, const struct op *op, unsigned dir);
 /* Go to @rip, wherever that is. */

@@ -3,6 +3,8 @@
  * for the rest. FXSAVE and MXCSR. Ref: Intel SDM 1 chapters 9-11, 3A 13. */
 #include "soft/stub.h"
 
+#include <emmintrin.h>
+
 #include "base/checked.h"
 #include "soft/exec.h"
 #include "soft/interp/operand.h"
@@ -44,12 +46,14 @@ static bool sse_allowed(struct cpu *cpu, bool xmm_used, bool mmx_used)
 /* ---- memory operands ---- */
 
 /* The linear address, with segment rules and alignment. */
-static bool operand_va(struct cpu *cpu, const struct insn *in, uint64_t *ret)
+static inline bool operand_va(struct cpu *cpu, const struct insn *in, uint64_t *ret)
 {
-	if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), in->mem_size,
-			(in->mem_rw & INSN_MEM_W) != 0, ret))
+	if (likely(cpu->mode == CPU_LONG64))
+		*ret = insn_ea(cpu, in) + cpu->seg_base[in->seg];
+	else if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), in->mem_size,
+			     (in->mem_rw & INSN_MEM_W) != 0, ret))
 		return false;
-	if ((in->mem_rw & INSN_MEM_ALIGNED) && (*ret & (in->mem_size - 1U))) {
+	if (unlikely((in->mem_rw & INSN_MEM_ALIGNED) && (*ret & (in->mem_size - 1U)))) {
 		cpu_raise_err(cpu, VEC_GP, 0);
 		return false;
 	}
@@ -64,7 +68,7 @@ static bool seg_result(struct cpu *cpu, const struct insn *in, bool ok)
 }
 
 /* Host address of the operand for reading: the page itself on a TLB hit, else a copy in @buf. */
-static const void *operand_read(struct cpu *cpu, const struct insn *in, uint8_t *buf)
+static inline const void *operand_read(struct cpu *cpu, const struct insn *in, uint8_t *buf)
 {
 	const struct tlb_entry *e;
 	uint64_t va;
@@ -77,92 +81,203 @@ static const void *operand_read(struct cpu *cpu, const struct insn *in, uint8_t 
 	return seg_result(cpu, in, mmu_read_slow(cpu, va, buf, in->mem_size)) ? buf : NULL;
 }
 
-/* ---- the common moves in C ---- */
+/* ---- the common instructions in C ---- */
 
-enum fast_result { FAST_NO, FAST_DONE, FAST_FAULT };
-
-/* Load @n bytes into XMM @r; the rest becomes 0, or stays if @keep. */
-static enum fast_result load_xmm(struct cpu *cpu, const struct insn *in, unsigned n, bool keep)
+/*
+ * Each of these is the exec function of one kind of instruction, chosen by sse_pick(). The first thing
+ * they do is the gate that all SSE instructions have.
+ */
+static inline bool gate(struct cpu *cpu)
 {
-	uint8_t buf[16];
-	const void *src = insn_is_mem(in) ? operand_read(cpu, in, buf) : xmm(cpu, in->rm);
-	uint8_t val[16] = { 0 };
-
-	if (!src)
-		return FAST_FAULT;
-	memcpy(val, src, n);
-	memcpy(xmm(cpu, in->reg), val, keep ? n : 16);
-	return FAST_DONE;
+	if (likely(!(cpu->cr0 & (CR0_EM | CR0_TS)) && (cpu->cr4 & CR4_OSFXSR)))
+		return true;
+	return sse_allowed(cpu, true, false);
 }
 
-static enum fast_result store_xmm(struct cpu *cpu, const struct insn *in, unsigned n)
+static inline __m128i reg_load(struct cpu *cpu, unsigned r)
 {
-	const uint8_t *src = xmm(cpu, in->reg);
+	return _mm_load_si128((const __m128i *)(const void *)xmm(cpu, r));
+}
+
+static inline void reg_store(struct cpu *cpu, unsigned r, __m128i v)
+{
+	_mm_store_si128((__m128i *)(void *)xmm(cpu, r), v);
+}
+
+/* Source operand, 16 bytes. false: exception recorded. */
+static inline bool source(struct cpu *cpu, const struct insn *in, __m128i *ret)
+{
+	uint8_t buf[16];
+	const void *src;
+
+	if (in->mod == 3) {
+		*ret = reg_load(cpu, in->rm);
+		return true;
+	}
+	src = operand_read(cpu, in, buf);
+	if (unlikely(!src))
+		return false;
+	*ret = _mm_loadu_si128(src);
+	return true;
+}
+
+static enum insn_result sse_load16(struct cpu *cpu, const struct insn *in)
+{
+	__m128i v;
+
+	if (!gate(cpu) || !source(cpu, in, &v))
+		return INSN_FAULT;
+	reg_store(cpu, in->reg, v);
+	return INSN_DONE;
+}
+
+/* MOVSS, MOVSD, MOVQ, MOVD from memory: the rest becomes 0. */
+static enum insn_result sse_load_low(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t val[2] = { 0, 0 };
+	uint8_t buf[16];
+	const void *src;
+
+	if (!gate(cpu))
+		return INSN_FAULT;
+	src = operand_read(cpu, in, buf);
+	if (unlikely(!src))
+		return INSN_FAULT;
+	if (in->mem_size == 4)
+		memcpy(val, src, 4);
+	else
+		memcpy(val, src, 8);
+	memcpy(xmm(cpu, in->reg), val, 16);
+	return INSN_DONE;
+}
+
+/* MOVLPS, MOVLPD, MOVHPS, MOVHPD from memory: the other half stays. */
+static enum insn_result sse_load_half(struct cpu *cpu, const struct insn *in)
+{
+	uint8_t buf[16];
+	const void *src;
+
+	if (!gate(cpu))
+		return INSN_FAULT;
+	src = operand_read(cpu, in, buf);
+	if (unlikely(!src))
+		return INSN_FAULT;
+	memcpy(xmm(cpu, in->reg) + (in->opcode == 0x16 ? 8 : 0), src, 8);
+	return INSN_DONE;
+}
+
+/* MOVSS and MOVSD between registers; MOVQ clears the upper half. */
+static enum insn_result sse_move_low(struct cpu *cpu, const struct insn *in)
+{
+	bool store = in->opcode == 0x11;
+	unsigned dst = store ? in->rm : in->reg, src = store ? in->reg : in->rm;
+
+	if (!gate(cpu))
+		return INSN_FAULT;
+	memcpy(xmm(cpu, dst), xmm(cpu, src), in->prefixes & INSN_PFX_F3 ? 4 : 8);
+	return INSN_DONE;
+}
+
+static enum insn_result sse_movq_reg(struct cpu *cpu, const struct insn *in)
+{
+	if (!gate(cpu))
+		return INSN_FAULT;
+	reg_store(cpu, in->reg, _mm_move_epi64(reg_load(cpu, in->rm)));
+	return INSN_DONE;
+}
+
+static enum insn_result sse_store16(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t va;
+
+	if (!gate(cpu) || !operand_va(cpu, in, &va))
+		return INSN_FAULT;
+	return seg_result(cpu, in, mmu_write(cpu, va, xmm(cpu, in->reg), 16)) ? INSN_DONE :
+										INSN_FAULT;
+}
+
+static enum insn_result sse_store16_reg(struct cpu *cpu, const struct insn *in)
+{
+	if (!gate(cpu))
+		return INSN_FAULT;
+	reg_store(cpu, in->rm, reg_load(cpu, in->reg));
+	return INSN_DONE;
+}
+
+/* MOVSS, MOVSD, MOVQ, MOVD, MOVLPS, MOVHPS to memory. */
+static enum insn_result sse_store_low(struct cpu *cpu, const struct insn *in)
+{
+	const uint8_t *src = xmm(cpu, in->reg) + (in->opcode == 0x17 ? 8 : 0);
 	uint64_t va;
 	bool ok;
 
-	if (!insn_is_mem(in)) {
-		memcpy(xmm(cpu, in->rm), src, n);
-		return FAST_DONE;
-	}
-	if (!operand_va(cpu, in, &va))
-		return FAST_FAULT;
-	switch (n) {
-	case 4: ok = mmu_write(cpu, va, src, 4); break;
-	case 8: ok = mmu_write(cpu, va, src, 8); break;
-	default: ok = mmu_write(cpu, va, src, 16); break;
-	}
-	return seg_result(cpu, in, ok) ? FAST_DONE : FAST_FAULT;
-}
-
-enum logic { LOGIC_AND, LOGIC_ANDN, LOGIC_OR, LOGIC_XOR };
-
-static enum fast_result logic_xmm(struct cpu *cpu, const struct insn *in, enum logic op)
-{
-	uint8_t buf[16];
-	const void *src = insn_is_mem(in) ? operand_read(cpu, in, buf) : xmm(cpu, in->rm);
-	uint64_t a[2], b[2];
-
-	if (!src)
-		return FAST_FAULT;
-	memcpy(a, xmm(cpu, in->reg), 16);
-	memcpy(b, src, 16);
-	for (unsigned i = 0; i < 2; i++) {
-		switch (op) {
-		case LOGIC_AND: a[i] &= b[i]; break;
-		case LOGIC_ANDN: a[i] = ~a[i] & b[i]; break;
-		case LOGIC_OR: a[i] |= b[i]; break;
-		case LOGIC_XOR: a[i] ^= b[i]; break;
-		}
-	}
-	memcpy(xmm(cpu, in->reg), a, 16);
-	return FAST_DONE;
+	if (!gate(cpu) || !operand_va(cpu, in, &va))
+		return INSN_FAULT;
+	ok = in->mem_size == 4 ? mmu_write(cpu, va, src, 4) : mmu_write(cpu, va, src, 8);
+	return seg_result(cpu, in, ok) ? INSN_DONE : INSN_FAULT;
 }
 
 /* MOVD, MOVQ between general and XMM registers. */
-static enum fast_result movd_load(struct cpu *cpu, const struct insn *in)
+static enum insn_result sse_movd_from_gpr(struct cpu *cpu, const struct insn *in)
 {
-	unsigned n = in->rex & 8 ? 8 : 4;
-	uint64_t val[2] = { 0, 0 };
+	uint64_t val[2] = { cpu->gpr[in->rm], 0 };
 
-	if (insn_is_mem(in))
-		return load_xmm(cpu, in, n, false);
-	val[0] = reg_read(cpu, in, in->rm, n);
+	if (!gate(cpu))
+		return INSN_FAULT;
+	if (!(in->rex & 8))
+		val[0] = (uint32_t)val[0];
 	memcpy(xmm(cpu, in->reg), val, 16);
-	return FAST_DONE;
+	return INSN_DONE;
 }
 
-static enum fast_result movd_store(struct cpu *cpu, const struct insn *in)
+static enum insn_result sse_movd_to_gpr(struct cpu *cpu, const struct insn *in)
 {
-	unsigned n = in->rex & 8 ? 8 : 4;
-	uint64_t val = 0;
+	uint64_t val;
 
-	if (insn_is_mem(in))
-		return store_xmm(cpu, in, n);
-	memcpy(&val, xmm(cpu, in->reg), n);
-	reg_write(cpu, in, in->rm, n, val);
-	return FAST_DONE;
+	if (!gate(cpu))
+		return INSN_FAULT;
+	memcpy(&val, xmm(cpu, in->reg), 8);
+	cpu->gpr[in->rm] = in->rex & 8 ? val : (uint32_t)val;
+	return INSN_DONE;
 }
+
+static enum insn_result sse_pmovmskb(struct cpu *cpu, const struct insn *in)
+{
+	if (!gate(cpu))
+		return INSN_FAULT;
+	cpu->gpr[in->reg] = (uint32_t)_mm_movemask_epi8(reg_load(cpu, in->rm));
+	return INSN_DONE;
+}
+
+/* Integer operations with one result and no flags. */
+#define SSE_BINARY(name, expr)                                                        \
+	static enum insn_result sse_##name(struct cpu *cpu, const struct insn *in)    \
+	{                                                                             \
+		__m128i a, b;                                                         \
+                                                                                      \
+		if (!gate(cpu) || !source(cpu, in, &b))                               \
+			return INSN_FAULT;                                            \
+		a = reg_load(cpu, in->reg);                                           \
+		reg_store(cpu, in->reg, (expr));                                      \
+		return INSN_DONE;                                                     \
+	}
+
+SSE_BINARY(and, _mm_and_si128(a, b))
+SSE_BINARY(andn, _mm_andnot_si128(a, b))
+SSE_BINARY(or, _mm_or_si128(a, b))
+SSE_BINARY(xor, _mm_xor_si128(a, b))
+SSE_BINARY(pcmpeqb, _mm_cmpeq_epi8(a, b))
+SSE_BINARY(pcmpeqd, _mm_cmpeq_epi32(a, b))
+SSE_BINARY(pminub, _mm_min_epu8(a, b))
+SSE_BINARY(pmaxub, _mm_max_epu8(a, b))
+SSE_BINARY(psubb, _mm_sub_epi8(a, b))
+SSE_BINARY(paddd, _mm_add_epi32(a, b))
+SSE_BINARY(paddq, _mm_add_epi64(a, b))
+SSE_BINARY(punpcklbw, _mm_unpacklo_epi8(a, b))
+SSE_BINARY(punpcklwd, _mm_unpacklo_epi16(a, b))
+SSE_BINARY(punpckldq, _mm_unpacklo_epi32(a, b))
+SSE_BINARY(punpcklqdq, _mm_unpacklo_epi64(a, b))
+SSE_BINARY(punpckhqdq, _mm_unpackhi_epi64(a, b))
 
 /* Opcode and mandatory prefix in one number. */
 #define P_NONE 0x000
@@ -172,59 +287,73 @@ static enum fast_result movd_store(struct cpu *cpu, const struct insn *in)
 
 static unsigned opcode_with_prefix(const struct insn *in)
 {
-	unsigned p = in->prefixes & INSN_PFX_F3	  ? P_F3
-		     : in->prefixes & INSN_PFX_F2 ? P_F2
-		     : in->prefixes & INSN_PFX_66 ? P_66
-						  : P_NONE;
+	unsigned p = in->prefixes & INSN_PFX_F3 ? P_F3 :
+		     in->prefixes & INSN_PFX_F2 ? P_F2 :
+		     in->prefixes & INSN_PFX_66 ? P_66 :
+						  P_NONE;
 
 	return p | in->opcode;
 }
 
-static enum fast_result fast(struct cpu *cpu, const struct insn *in)
+static insn_exec_fn pick_integer(unsigned op)
 {
-	bool mem = insn_is_mem(in);
-
-	switch (opcode_with_prefix(in)) {
-	case P_NONE | 0x10:
-	case P_66 | 0x10:
-	case P_NONE | 0x28:
-	case P_66 | 0x28:
-	case P_66 | 0x6f:
-	case P_F3 | 0x6f: return load_xmm(cpu, in, 16, false);
-	case P_NONE | 0x11:
-	case P_66 | 0x11:
-	case P_NONE | 0x29:
-	case P_66 | 0x29:
-	case P_66 | 0x7f:
-	case P_F3 | 0x7f:
-	case P_NONE | 0x2b:
-	case P_66 | 0x2b:
-	case P_66 | 0xe7: return store_xmm(cpu, in, 16);
-	case P_F3 | 0x10: return load_xmm(cpu, in, 4, !mem);
-	case P_F2 | 0x10: return load_xmm(cpu, in, 8, !mem);
-	case P_F3 | 0x11: return store_xmm(cpu, in, 4);
-	case P_F2 | 0x11: return store_xmm(cpu, in, 8);
-	case P_F3 | 0x7e: return load_xmm(cpu, in, 8, false);
-	case P_66 | 0xd6: return mem ? store_xmm(cpu, in, 8) : FAST_NO;
-	case P_66 | 0x6e: return movd_load(cpu, in);
-	case P_66 | 0x7e: return movd_store(cpu, in);
-	case P_NONE | 0x54:
-	case P_66 | 0x54:
-	case P_66 | 0xdb: return logic_xmm(cpu, in, LOGIC_AND);
-	case P_NONE | 0x55:
-	case P_66 | 0x55:
-	case P_66 | 0xdf: return logic_xmm(cpu, in, LOGIC_ANDN);
-	case P_NONE | 0x56:
-	case P_66 | 0x56:
-	case P_66 | 0xeb: return logic_xmm(cpu, in, LOGIC_OR);
-	case P_NONE | 0x57:
-	case P_66 | 0x57:
-	case P_66 | 0xef: return logic_xmm(cpu, in, LOGIC_XOR);
-	case P_NONE | 0x13:
-	case P_66 | 0x13: return store_xmm(cpu, in, 8);
-	case P_66 | 0x12: return load_xmm(cpu, in, 8, true);
-	default: return FAST_NO;
+	switch (op) {
+	case P_NONE | 0x54: case P_66 | 0x54: case P_66 | 0xdb: return sse_and;
+	case P_NONE | 0x55: case P_66 | 0x55: case P_66 | 0xdf: return sse_andn;
+	case P_NONE | 0x56: case P_66 | 0x56: case P_66 | 0xeb: return sse_or;
+	case P_NONE | 0x57: case P_66 | 0x57: case P_66 | 0xef: return sse_xor;
+	case P_66 | 0x60: return sse_punpcklbw;
+	case P_66 | 0x61: return sse_punpcklwd;
+	case P_66 | 0x62: return sse_punpckldq;
+	case P_66 | 0x6c: case P_66 | 0x14: return sse_punpcklqdq; /* UNPCKLPD too */
+	case P_66 | 0x6d: case P_66 | 0x15: return sse_punpckhqdq;
+	case P_66 | 0x74: return sse_pcmpeqb;
+	case P_66 | 0x76: return sse_pcmpeqd;
+	case P_66 | 0xd4: return sse_paddq;
+	case P_66 | 0xd7: return sse_pmovmskb;
+	case P_66 | 0xda: return sse_pminub;
+	case P_66 | 0xde: return sse_pmaxub;
+	case P_66 | 0xf8: return sse_psubb;
+	case P_66 | 0xfe: return sse_paddd;
+	default: return exec_sse;
 	}
+}
+
+insn_exec_fn sse_pick(const struct insn *in)
+{
+	bool mem = in->mod != 3;
+	unsigned op = opcode_with_prefix(in);
+
+	if (in->map != INSN_MAP_0F)
+		return exec_sse;
+	if (in->reg_class == INSN_CLASS_MMX || in->rm_class == INSN_CLASS_MMX)
+		return exec_sse;
+	switch (op) {
+	case P_NONE | 0x10: case P_66 | 0x10: case P_NONE | 0x28: case P_66 | 0x28:
+	case P_66 | 0x6f: case P_F3 | 0x6f: return sse_load16;
+	case P_NONE | 0x11: case P_66 | 0x11: case P_NONE | 0x29: case P_66 | 0x29:
+	case P_66 | 0x7f: case P_F3 | 0x7f: case P_NONE | 0x2b: case P_66 | 0x2b:
+	case P_66 | 0xe7: return mem ? sse_store16 : sse_store16_reg;
+	case P_F3 | 0x10: case P_F2 | 0x10: return mem ? sse_load_low : sse_move_low;
+	case P_F3 | 0x11: case P_F2 | 0x11: return mem ? sse_store_low : sse_move_low;
+	case P_F3 | 0x7e: return mem ? sse_load_low : sse_movq_reg;
+	case P_66 | 0xd6: return mem ? sse_store_low : exec_sse;
+	case P_66 | 0x6e: return mem ? sse_load_low : sse_movd_from_gpr;
+	case P_66 | 0x7e: return mem ? sse_store_low : sse_movd_to_gpr;
+	case P_NONE | 0x12: case P_66 | 0x12: case P_NONE | 0x16: case P_66 | 0x16:
+		return mem ? sse_load_half : exec_sse;
+	case P_NONE | 0x13: case P_66 | 0x13: case P_NONE | 0x17: case P_66 | 0x17:
+		return sse_store_low;
+	default: return pick_integer(op);
+	}
+}
+
+bool sse_keeps_flags(const struct insn *in)
+{
+	if (in->exec == exec_sse)
+		return !(stub_uses(in) & (STUB_FLAGS_OUT | STUB_FLAGS_IN));
+	return sse_pick(in) == in->exec && (in->reg_class == INSN_CLASS_XMM ||
+					    in->rm_class == INSN_CLASS_XMM);
 }
 
 /* ---- stubs ---- */
@@ -275,8 +404,11 @@ static bool mxcsr_commit(struct cpu *cpu, const struct stub_regs *r)
 
 static void regs_prepare(struct cpu *cpu, const struct insn *in, unsigned uses, struct stub_regs *r)
 {
-	uint32_t mxcsr = le32_load(cpu->fx + FX_MXCSR);
+	uint32_t mxcsr;
 
+	if (uses & STUB_MXCSR)
+		mxcsr_sync(cpu);
+	mxcsr = le32_load(cpu->fx + FX_MXCSR);
 	r->mxcsr_in = (mxcsr | MXCSR_MASKS) & ~MXCSR_FLAGS & MXCSR_VALID;
 	r->mxcsr_host = MXCSR_HOST;
 	r->unmasked = uses & STUB_MXCSR ? ~mxcsr >> 7 & MXCSR_FLAGS : 0;
@@ -323,6 +455,10 @@ static enum insn_result by_stub(struct cpu *cpu, const struct insn *in, unsigned
 	}
 	if (uses & STUB_MMX)
 		fx_enter_mmx(cpu);
+	/* The usual control bits: nothing to switch, and flags gather in the host's MXCSR. */
+	if ((uses & STUB_MXCSR) &&
+	    (le32_load(cpu->fx + FX_MXCSR) & ~MXCSR_FLAGS & MXCSR_VALID) == MXCSR_MASKS)
+		uses &= ~(unsigned)STUB_MXCSR;
 	regs_prepare(cpu, in, uses, &r);
 	/* Only loads get the guest's page itself: a stub never writes through that pointer. */
 	stub_get(cpu, in, uses)(cpu->fx, (void *)(uintptr_t)mem, &r);
@@ -359,16 +495,10 @@ enum insn_result exec_sse(struct cpu *cpu, const struct insn *in)
 	unsigned uses;
 
 	if (likely(xmm_used && in->reg_class != INSN_CLASS_MMX && in->rm_class != INSN_CLASS_MMX)) {
-		if (!sse_allowed(cpu, true, false))
+		if (!gate(cpu))
 			return INSN_FAULT;
-		if (in->map == INSN_MAP_0F) {
-			enum fast_result f = fast(cpu, in);
-
-			if (f != FAST_NO)
-				return f == FAST_DONE ? INSN_DONE : INSN_FAULT;
-			if (in->opcode == 0xf7)
-				return maskmov(cpu, in);
-		}
+		if (in->map == INSN_MAP_0F && in->opcode == 0xf7)
+			return maskmov(cpu, in);
 		return by_stub(cpu, in, stub_uses(in));
 	}
 	uses = stub_uses(in);
@@ -394,6 +524,7 @@ enum insn_result exec_ldmxcsr(struct cpu *cpu, const struct insn *in)
 
 	if (!sse_allowed(cpu, true, false) || !rm_read(cpu, in, 4, &val))
 		return INSN_FAULT;
+	mxcsr_sync(cpu);
 	if (val & ~(uint64_t)MXCSR_VALID)
 		return gp(cpu);
 	le32_store(cpu->fx + FX_MXCSR, (uint32_t)val);
@@ -404,6 +535,7 @@ enum insn_result exec_stmxcsr(struct cpu *cpu, const struct insn *in)
 {
 	if (!sse_allowed(cpu, true, false))
 		return INSN_FAULT;
+	mxcsr_sync(cpu);
 	return rm_write(cpu, in, 4, le32_load(cpu->fx + FX_MXCSR)) ? INSN_DONE : INSN_FAULT;
 }
 
@@ -443,6 +575,7 @@ enum insn_result exec_fxsave(struct cpu *cpu, const struct insn *in)
 
 	if (!fx_operand(cpu, in, true, &va))
 		return INSN_FAULT;
+	mxcsr_sync(cpu);
 	memcpy(img, cpu->fx, len);
 	img[5] = 0;
 	le32_store(img + FX_MASK, MXCSR_VALID);
@@ -479,6 +612,7 @@ enum insn_result exec_fxrstor(struct cpu *cpu, const struct insn *in)
 		pointers_narrow(img);
 	img[5] = 0;
 	le32_store(img + FX_MASK, MXCSR_VALID);
+	mxcsr_sync(cpu);
 	memcpy(cpu->fx, img, len);
 	return INSN_DONE;
 }

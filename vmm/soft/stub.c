@@ -30,6 +30,7 @@ struct stub_cache {
 	struct stub_slot slots[CACHE_SLOTS];
 	struct execmem mem;
 	uint32_t used;
+	uint32_t gen; /* changes when all stubs are dropped; never 0 */
 };
 
 /* Registers: RDI FXSAVE image, RSI memory operand, R8 struct stub_regs. R9 and R10 are scratch. */
@@ -141,6 +142,8 @@ static uint64_t stub_key(const struct insn *in, unsigned uses)
 	bool mem = in->mod != 3;
 	uint64_t k = 1ULL << 63;
 
+	if (uses & STUB_MXCSR)
+		k |= 1ULL << 37;
 	k |= (uint64_t)in->map << 60 | (uint64_t)in->opcode << 48 | (uint64_t)mandatory(in) << 40;
 	k |= (uint64_t)(in->rex >> 3 & 1) << 39 | (uint64_t)mem << 38;
 	k |= (uint64_t)(in->modrm >> 3 & 7) << 24;
@@ -338,6 +341,7 @@ static stub_fn stub_make(struct stub_cache *c, const struct insn *in, unsigned u
 	if (c->used + STUB_MAX > ARENA_SIZE) {
 		memset(c->slots, 0, sizeof(c->slots));
 		c->used = 0;
+		c->gen += c->gen == UINT32_MAX ? 2 : 1;
 	}
 	e = (struct emit){ .p = c->mem.rw + c->used };
 	rx = c->mem.rx + c->used;
@@ -349,18 +353,31 @@ static stub_fn stub_make(struct stub_cache *c, const struct insn *in, unsigned u
 	return (stub_fn)(uintptr_t)rx;
 }
 
-stub_fn stub_get(struct cpu *cpu, const struct insn *in, unsigned uses)
+static stub_fn stub_find(struct stub_cache *c, const struct insn *in, unsigned uses)
 {
-	struct stub_cache *c = cpu->stubs;
 	uint64_t key = stub_key(in, uses);
 	struct stub_slot *s = &c->slots[(key * 0x9e3779b97f4a7c15ULL) >> 52];
 	stub_fn fn;
 
-	if (likely(s->key == key))
+	if (s->key == key)
 		return s->fn;
 	fn = stub_make(c, in, uses);
+	s = &c->slots[(key * 0x9e3779b97f4a7c15ULL) >> 52];
 	*s = (struct stub_slot){ key, fn };
 	return fn;
+}
+
+stub_fn stub_get(struct cpu *cpu, const struct insn *in, unsigned uses)
+{
+	struct stub_cache *c = cpu->stubs;
+	struct insn *own = (struct insn *)(uintptr_t)in;
+
+	if (likely(in->stub_gen == c->gen && in->stub_uses == uses))
+		return in->stub;
+	own->stub = stub_find(c, in, uses);
+	own->stub_gen = c->gen;
+	own->stub_uses = (uint16_t)uses;
+	return own->stub;
 }
 
 /* ---- life ---- */
@@ -397,6 +414,7 @@ int stub_cpu_new(struct cpu *cpu, struct err *err)
 	cpu->stubs = calloc(1, sizeof(*cpu->stubs));
 	if (!cpu->stubs)
 		return err_set(err, -ENOMEM, "no memory for host stubs");
+	cpu->stubs->gen = 1;
 	r = execmem_init(&cpu->stubs->mem, "husk-stubs", ARENA_SIZE, err);
 	if (r < 0)
 		stub_cpu_free(cpu);

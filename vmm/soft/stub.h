@@ -44,7 +44,14 @@ enum stub_use {
 
 unsigned stub_uses(const struct insn *in);
 
-/* Find or make the stub. Never NULL. */
+/**
+ * stub_get() - Find or make the stub of an instruction
+ * @uses:	stub_uses(@in), perhaps without STUB_MXCSR
+ *
+ * The last one is remembered in *@in, which is cached data of this vCPU in spite of its const.
+ *
+ * Return: never NULL.
+ */
 stub_fn stub_get(struct cpu *cpu, const struct insn *in, unsigned uses);
 
 /* Return: -EOPNOTSUPP when the host lacks SSE4.2, or AES or PCLMUL that the guest is promised;
@@ -72,6 +79,28 @@ void stub_cpu_free(struct cpu *cpu);
 #define MXCSR_VALID 0xffffU
 #define MXCSR_FLAGS 0x003fU
 #define MXCSR_MASKS 0x1f80U
+
+/*
+ * While MXCSR's control bits have their reset value, the host's are the same, and instructions run with
+ * the host's MXCSR as it is: the flags they raise gather there. This brings them into cpu->fx; needed
+ * before anything looks at or changes MXCSR, and when the thread leaves run().
+ */
+static inline void mxcsr_sync(struct cpu *cpu)
+{
+	uint32_t flags = __builtin_ia32_stmxcsr() & MXCSR_FLAGS, mxcsr;
+
+	if (!flags)
+		return;
+	__builtin_memcpy(&mxcsr, cpu->fx + FX_MXCSR, 4);
+	mxcsr |= flags;
+	__builtin_memcpy(cpu->fx + FX_MXCSR, &mxcsr, 4);
+	__builtin_ia32_ldmxcsr(MXCSR_MASKS);
+}
+
+/* sse.c: a quicker implementation of a decoded instruction whose exec is exec_sse(), or that one. */
+insn_exec_fn sse_pick(const struct insn *in);
+/* Whether it neither reads nor writes flags. */
+bool sse_keeps_flags(const struct insn *in);
 
 /* x87.c: MMX instructions begin by putting TOP to 0 and all tags to valid. */
 void fx_enter_mmx(struct cpu *cpu);

@@ -309,6 +309,7 @@ static enum insn_result arith(struct cpu *cpu, const struct insn *in)
 	/* A store that an unmasked exception keeps from happening leaves what is there. */
 	if (insn_is_mem(in) && !mem_read_buf(cpu, in->seg, insn_ea(cpu, in), in->mem_size, buf))
 		return INSN_FAULT;
+	mxcsr_sync(cpu);
 	memcpy(fx, cpu->fx, sizeof(fx));
 	stub_get(cpu, in, uses)(fx, buf, &r);
 	if (store && !mem_write_buf(cpu, in->seg, insn_ea(cpu, in), in->mem_size, buf))
