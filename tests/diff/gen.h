@@ -38,6 +38,7 @@ struct test_case {
 	uint32_t
 		undefined[GEN_MAX_SEQ + 1]; /* flags that mean nothing after so many instructions */
 	unsigned pattern;		    /* of memory */
+	uint8_t fx[512];		    /* FXSAVE image, for the vector instructions */
 };
 
 struct rng {
@@ -59,8 +60,9 @@ void gen_forms(struct form_list *list, const struct decode_env *env, gen_accept_
 /* MOVS and the like. */
 bool gen_is_string(const struct insn *in);
 
-/* The integer instructions of interp/. */
+/* The integer instructions of interp/; those of stub.c. */
 uint8_t gen_accept_integer(const struct insn *in);
+uint8_t gen_accept_vector(const struct insn *in);
 
 /**
  * gen_case() - Make a case at @rip

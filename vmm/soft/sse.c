@@ -48,16 +48,18 @@ static bool sse_allowed(struct cpu *cpu, bool xmm_used, bool mmx_used)
 /* The linear address, with segment rules and alignment. */
 static inline bool operand_va(struct cpu *cpu, const struct insn *in, uint64_t *ret)
 {
-	if (likely(cpu->mode == CPU_LONG64))
-		*ret = insn_ea(cpu, in) + cpu->seg_base[in->seg];
-	else if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), in->mem_size,
-			     (in->mem_rw & INSN_MEM_W) != 0, ret))
-		return false;
-	if (unlikely((in->mem_rw & INSN_MEM_ALIGNED) && (*ret & (in->mem_size - 1U)))) {
+	uint64_t va = insn_ea(cpu, in) + cpu->seg_base[in->seg];
+
+	/* before the limit, as processors do */
+	if (unlikely((in->mem_rw & INSN_MEM_ALIGNED) && (va & (in->mem_size - 1U)))) {
 		cpu_raise_err(cpu, VEC_GP, 0);
 		return false;
 	}
-	return true;
+	*ret = va;
+	if (likely(cpu->mode == CPU_LONG64))
+		return true;
+	return seg_linear(cpu, in->seg, insn_ea(cpu, in), in->mem_size,
+			  (in->mem_rw & INSN_MEM_W) != 0, ret);
 }
 
 static bool seg_result(struct cpu *cpu, const struct insn *in, bool ok)
@@ -84,8 +86,8 @@ static inline const void *operand_read(struct cpu *cpu, const struct insn *in, u
 /* ---- the common instructions in C ---- */
 
 /*
- * Each of these is the exec function of one kind of instruction, chosen by sse_pick(). The first thing
- * they do is the gate that all SSE instructions have.
+ * Each of these is the exec function of one kind of instruction, chosen by sse_pick(). The first
+ * thing they do is the gate that all SSE instructions have.
  */
 static inline bool gate(struct cpu *cpu)
 {
@@ -192,8 +194,8 @@ static enum insn_result sse_store16(struct cpu *cpu, const struct insn *in)
 
 	if (!gate(cpu) || !operand_va(cpu, in, &va))
 		return INSN_FAULT;
-	return seg_result(cpu, in, mmu_write(cpu, va, xmm(cpu, in->reg), 16)) ? INSN_DONE :
-										INSN_FAULT;
+	return seg_result(cpu, in, mmu_write(cpu, va, xmm(cpu, in->reg), 16)) ? INSN_DONE
+									      : INSN_FAULT;
 }
 
 static enum insn_result sse_store16_reg(struct cpu *cpu, const struct insn *in)
@@ -250,16 +252,16 @@ static enum insn_result sse_pmovmskb(struct cpu *cpu, const struct insn *in)
 }
 
 /* Integer operations with one result and no flags. */
-#define SSE_BINARY(name, expr)                                                        \
-	static enum insn_result sse_##name(struct cpu *cpu, const struct insn *in)    \
-	{                                                                             \
-		__m128i a, b;                                                         \
-                                                                                      \
-		if (!gate(cpu) || !source(cpu, in, &b))                               \
-			return INSN_FAULT;                                            \
-		a = reg_load(cpu, in->reg);                                           \
-		reg_store(cpu, in->reg, (expr));                                      \
-		return INSN_DONE;                                                     \
+#define SSE_BINARY(name, expr)                                                     \
+	static enum insn_result sse_##name(struct cpu *cpu, const struct insn *in) \
+	{                                                                          \
+		__m128i a, b;                                                      \
+                                                                                   \
+		if (!gate(cpu) || !source(cpu, in, &b))                            \
+			return INSN_FAULT;                                         \
+		a = reg_load(cpu, in->reg);                                        \
+		reg_store(cpu, in->reg, (expr));                                   \
+		return INSN_DONE;                                                  \
 	}
 
 SSE_BINARY(and, _mm_and_si128(a, b))
@@ -287,10 +289,10 @@ SSE_BINARY(punpckhqdq, _mm_unpackhi_epi64(a, b))
 
 static unsigned opcode_with_prefix(const struct insn *in)
 {
-	unsigned p = in->prefixes & INSN_PFX_F3 ? P_F3 :
-		     in->prefixes & INSN_PFX_F2 ? P_F2 :
-		     in->prefixes & INSN_PFX_66 ? P_66 :
-						  P_NONE;
+	unsigned p = in->prefixes & INSN_PFX_F3	  ? P_F3
+		     : in->prefixes & INSN_PFX_F2 ? P_F2
+		     : in->prefixes & INSN_PFX_66 ? P_66
+						  : P_NONE;
 
 	return p | in->opcode;
 }
@@ -298,15 +300,25 @@ static unsigned opcode_with_prefix(const struct insn *in)
 static insn_exec_fn pick_integer(unsigned op)
 {
 	switch (op) {
-	case P_NONE | 0x54: case P_66 | 0x54: case P_66 | 0xdb: return sse_and;
-	case P_NONE | 0x55: case P_66 | 0x55: case P_66 | 0xdf: return sse_andn;
-	case P_NONE | 0x56: case P_66 | 0x56: case P_66 | 0xeb: return sse_or;
-	case P_NONE | 0x57: case P_66 | 0x57: case P_66 | 0xef: return sse_xor;
+	case P_NONE | 0x54:
+	case P_66 | 0x54:
+	case P_66 | 0xdb: return sse_and;
+	case P_NONE | 0x55:
+	case P_66 | 0x55:
+	case P_66 | 0xdf: return sse_andn;
+	case P_NONE | 0x56:
+	case P_66 | 0x56:
+	case P_66 | 0xeb: return sse_or;
+	case P_NONE | 0x57:
+	case P_66 | 0x57:
+	case P_66 | 0xef: return sse_xor;
 	case P_66 | 0x60: return sse_punpcklbw;
 	case P_66 | 0x61: return sse_punpcklwd;
 	case P_66 | 0x62: return sse_punpckldq;
-	case P_66 | 0x6c: case P_66 | 0x14: return sse_punpcklqdq; /* UNPCKLPD too */
-	case P_66 | 0x6d: case P_66 | 0x15: return sse_punpckhqdq;
+	case P_66 | 0x6c:
+	case P_66 | 0x14: return sse_punpcklqdq; /* UNPCKLPD too */
+	case P_66 | 0x6d:
+	case P_66 | 0x15: return sse_punpckhqdq;
 	case P_66 | 0x74: return sse_pcmpeqb;
 	case P_66 | 0x76: return sse_pcmpeqd;
 	case P_66 | 0xd4: return sse_paddq;
@@ -329,21 +341,37 @@ insn_exec_fn sse_pick(const struct insn *in)
 	if (in->reg_class == INSN_CLASS_MMX || in->rm_class == INSN_CLASS_MMX)
 		return exec_sse;
 	switch (op) {
-	case P_NONE | 0x10: case P_66 | 0x10: case P_NONE | 0x28: case P_66 | 0x28:
-	case P_66 | 0x6f: case P_F3 | 0x6f: return sse_load16;
-	case P_NONE | 0x11: case P_66 | 0x11: case P_NONE | 0x29: case P_66 | 0x29:
-	case P_66 | 0x7f: case P_F3 | 0x7f: case P_NONE | 0x2b: case P_66 | 0x2b:
+	case P_NONE | 0x10:
+	case P_66 | 0x10:
+	case P_NONE | 0x28:
+	case P_66 | 0x28:
+	case P_66 | 0x6f:
+	case P_F3 | 0x6f: return sse_load16;
+	case P_NONE | 0x11:
+	case P_66 | 0x11:
+	case P_NONE | 0x29:
+	case P_66 | 0x29:
+	case P_66 | 0x7f:
+	case P_F3 | 0x7f:
+	case P_NONE | 0x2b:
+	case P_66 | 0x2b:
 	case P_66 | 0xe7: return mem ? sse_store16 : sse_store16_reg;
-	case P_F3 | 0x10: case P_F2 | 0x10: return mem ? sse_load_low : sse_move_low;
-	case P_F3 | 0x11: case P_F2 | 0x11: return mem ? sse_store_low : sse_move_low;
+	case P_F3 | 0x10:
+	case P_F2 | 0x10: return mem ? sse_load_low : sse_move_low;
+	case P_F3 | 0x11:
+	case P_F2 | 0x11: return mem ? sse_store_low : sse_move_low;
 	case P_F3 | 0x7e: return mem ? sse_load_low : sse_movq_reg;
 	case P_66 | 0xd6: return mem ? sse_store_low : exec_sse;
 	case P_66 | 0x6e: return mem ? sse_load_low : sse_movd_from_gpr;
 	case P_66 | 0x7e: return mem ? sse_store_low : sse_movd_to_gpr;
-	case P_NONE | 0x12: case P_66 | 0x12: case P_NONE | 0x16: case P_66 | 0x16:
-		return mem ? sse_load_half : exec_sse;
-	case P_NONE | 0x13: case P_66 | 0x13: case P_NONE | 0x17: case P_66 | 0x17:
-		return sse_store_low;
+	case P_NONE | 0x12:
+	case P_66 | 0x12:
+	case P_NONE | 0x16:
+	case P_66 | 0x16: return mem ? sse_load_half : exec_sse;
+	case P_NONE | 0x13:
+	case P_66 | 0x13:
+	case P_NONE | 0x17:
+	case P_66 | 0x17: return sse_store_low;
 	default: return pick_integer(op);
 	}
 }
@@ -352,8 +380,8 @@ bool sse_keeps_flags(const struct insn *in)
 {
 	if (in->exec == exec_sse)
 		return !(stub_uses(in) & (STUB_FLAGS_OUT | STUB_FLAGS_IN));
-	return sse_pick(in) == in->exec && (in->reg_class == INSN_CLASS_XMM ||
-					    in->rm_class == INSN_CLASS_XMM);
+	return sse_pick(in) == in->exec &&
+	       (in->reg_class == INSN_CLASS_XMM || in->rm_class == INSN_CLASS_XMM);
 }
 
 /* ---- stubs ---- */
@@ -366,16 +394,16 @@ static enum insn_result maskmov(struct cpu *cpu, const struct insn *in)
 	uint64_t ea = cpu->gpr[HV_RDI] & size_mask(in->addr_size), va;
 	uint8_t data[16], mask[16];
 
-	if (mmx)
-		fx_enter_mmx(cpu);
-	memcpy(data, mmx ? cpu->fx + FX_ST + 16 * (in->reg & 7) : xmm(cpu, in->reg), n);
-	memcpy(mask, mmx ? cpu->fx + FX_ST + 16 * (in->rm & 7) : xmm(cpu, in->rm), n);
 	if (!seg_linear(cpu, in->seg, ea, n, true, &va))
 		return INSN_FAULT;
 	/* Rights to all of it first, as the bytes go one by one. */
 	mmu_rmw_slow(cpu, va, n);
 	if (cpu->exc.pending)
 		return seg_result(cpu, in, false) ? INSN_DONE : INSN_FAULT;
+	if (mmx)
+		fx_enter_mmx(cpu);
+	memcpy(data, mmx ? cpu->fx + FX_ST + 16 * (in->reg & 7) : xmm(cpu, in->reg), n);
+	memcpy(mask, mmx ? cpu->fx + FX_ST + 16 * (in->rm & 7) : xmm(cpu, in->rm), n);
 	for (unsigned i = 0; i < n; i++) {
 		if ((mask[i] & 0x80) && !mmu_write(cpu, va + i, &data[i], 1))
 			return INSN_FAULT;
@@ -383,7 +411,11 @@ static enum insn_result maskmov(struct cpu *cpu, const struct insn *in)
 	return INSN_DONE;
 }
 
-/* After the instruction: flags it raised, or the exception that they make. */
+/*
+ * After the instruction: flags it raised, or the exception that they make. It ran with all of them
+ * masked; what differs when they are not is that an unmasked underflow counts exact results too and
+ * that PE then means something else. Those two are not told apart.
+ */
 static bool mxcsr_commit(struct cpu *cpu, const struct stub_regs *r)
 {
 	uint32_t old = le32_load(cpu->fx + FX_MXCSR);
@@ -437,7 +469,7 @@ static void regs_commit(struct cpu *cpu, const struct insn *in, unsigned uses,
 		set_arith(cpu, FL_ARITH, (uint32_t)r->flags);
 }
 
-static enum insn_result by_stub(struct cpu *cpu, const struct insn *in, unsigned uses)
+static enum insn_result run_stub(struct cpu *cpu, const struct insn *in, unsigned uses)
 {
 	_Alignas(16) uint8_t buf[16] = { 0 };
 	bool store = insn_is_mem(in) && (in->mem_rw & INSN_MEM_W);
@@ -469,6 +501,22 @@ static enum insn_result by_stub(struct cpu *cpu, const struct insn *in, unsigned
 										       : INSN_FAULT;
 	regs_commit(cpu, in, uses, &r);
 	return INSN_DONE;
+}
+
+/* With the x87 state as it was when the operand faults after all; a SIMD exception comes too late.
+ */
+static enum insn_result by_stub(struct cpu *cpu, const struct insn *in, unsigned uses)
+{
+	enum insn_result res;
+	uint8_t x87[FX_XMM];
+
+	if (!(uses & STUB_MMX))
+		return run_stub(cpu, in, uses);
+	memcpy(x87, cpu->fx, sizeof(x87));
+	res = run_stub(cpu, in, uses);
+	if (res == INSN_FAULT && cpu->exc.vector != VEC_XM && cpu->exc.vector != VEC_UD)
+		memcpy(cpu->fx, x87, sizeof(x87));
+	return res;
 }
 
 /* What MMX writes has all ones in sign and exponent of the x87 register. */
@@ -505,8 +553,8 @@ enum insn_result exec_sse(struct cpu *cpu, const struct insn *in)
 	if (!sse_allowed(cpu, xmm_used, is_emms || (uses & STUB_MMX)))
 		return INSN_FAULT;
 	if (is_emms) {
+		fx_top_to_zero(cpu);
 		cpu->fx[FX_FTW] = 0;
-		cpu->fx[FX_FSW + 1] &= (uint8_t) ~(FSW_TOP >> 8);
 		return INSN_DONE;
 	}
 	res = in->map == INSN_MAP_0F && in->opcode == 0xf7 ? maskmov(cpu, in)

@@ -81,9 +81,9 @@ void stub_cpu_free(struct cpu *cpu);
 #define MXCSR_MASKS 0x1f80U
 
 /*
- * While MXCSR's control bits have their reset value, the host's are the same, and instructions run with
- * the host's MXCSR as it is: the flags they raise gather there. This brings them into cpu->fx; needed
- * before anything looks at or changes MXCSR, and when the thread leaves run().
+ * While MXCSR's control bits have their reset value, the host's are the same, and instructions run
+ * with the host's MXCSR as it is: the flags they raise gather there. This brings them into cpu->fx;
+ * needed before anything looks at or changes MXCSR, and when the thread leaves run().
  */
 static inline void mxcsr_sync(struct cpu *cpu)
 {
@@ -97,13 +97,15 @@ static inline void mxcsr_sync(struct cpu *cpu)
 	__builtin_ia32_ldmxcsr(MXCSR_MASKS);
 }
 
-/* sse.c: a quicker implementation of a decoded instruction whose exec is exec_sse(), or that one. */
+/* sse.c: a quicker implementation of a decoded instruction whose exec is exec_sse(), or that one.
+ */
 insn_exec_fn sse_pick(const struct insn *in);
 /* Whether it neither reads nor writes flags. */
 bool sse_keeps_flags(const struct insn *in);
 
 /* x87.c: MMX instructions begin by putting TOP to 0 and all tags to valid. */
 void fx_enter_mmx(struct cpu *cpu);
+void fx_top_to_zero(struct cpu *cpu);
 /* Whether an unmasked x87 exception waits: #MF recorded, returns true. */
 bool fx_pending_mf(struct cpu *cpu);
 

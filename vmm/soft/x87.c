@@ -45,24 +45,29 @@ bool fx_pending_mf(struct cpu *cpu)
 	return true;
 }
 
-/* Rotate the registers so that slot 0 is physical register 0: TOP becomes 0. */
-void fx_enter_mmx(struct cpu *cpu)
+/* Rotate the registers so that slot 0 is physical register 0, which makes TOP 0. */
+void fx_top_to_zero(struct cpu *cpu)
 {
 	unsigned top = (fsw(cpu) & FSW_TOP) >> 11;
+	uint8_t tmp[128];
 
-	if (top) {
-		uint8_t tmp[128];
+	if (!top)
+		return;
+	memcpy(tmp, cpu->fx + FX_ST, 128);
+	for (unsigned i = 0; i < 8; i++)
+		memcpy(cpu->fx + FX_ST + 16 * ((i + top) & 7), tmp + 16 * i, 16);
+	le16_store(cpu->fx + FX_FSW, (uint16_t)(fsw(cpu) & ~(unsigned)FSW_TOP));
+}
 
-		memcpy(tmp, cpu->fx + FX_ST, 128);
-		for (unsigned i = 0; i < 8; i++)
-			memcpy(cpu->fx + FX_ST + 16 * ((i + top) & 7), tmp + 16 * i, 16);
-		le16_store(cpu->fx + FX_FSW, (uint16_t)(fsw(cpu) & ~(unsigned)FSW_TOP));
-	}
+void fx_enter_mmx(struct cpu *cpu)
+{
+	fx_top_to_zero(cpu);
 	cpu->fx[FX_FTW] = 0xff;
 }
 
 static void do_fninit(struct cpu *cpu)
 {
+	fx_top_to_zero(cpu);
 	le16_store(cpu->fx + FX_FCW, FCW_INIT);
 	le16_store(cpu->fx + FX_FSW, 0);
 	cpu->fx[FX_FTW] = 0;
@@ -296,6 +301,21 @@ static void set_pointers(struct cpu *cpu, const struct insn *in)
 		le64_store(cpu->fx + FX_FDP, insn_ea(cpu, in));
 }
 
+/* The operand must be writable, and faults as a write does. */
+static bool check_store(struct cpu *cpu, const struct insn *in)
+{
+	uint64_t va;
+
+	if (!seg_linear(cpu, in->seg, insn_ea(cpu, in), in->mem_size, true, &va))
+		return false;
+	mmu_rmw_slow(cpu, va, in->mem_size);
+	if (!cpu->exc.pending)
+		return true;
+	if (cpu->exc.noncanonical && in->seg == HV_SS)
+		cpu->exc.vector = VEC_SS;
+	return false;
+}
+
 static enum insn_result arith(struct cpu *cpu, const struct insn *in)
 {
 	_Alignas(16) uint8_t buf[16] = { 0 };
@@ -307,6 +327,8 @@ static enum insn_result arith(struct cpu *cpu, const struct insn *in)
 			       .flags = (cpu->rflags & FL_ARITH) | FL_ONE | FL_IF };
 
 	/* A store that an unmasked exception keeps from happening leaves what is there. */
+	if (store && !check_store(cpu, in))
+		return INSN_FAULT;
 	if (insn_is_mem(in) && !mem_read_buf(cpu, in->seg, insn_ea(cpu, in), in->mem_size, buf))
 		return INSN_FAULT;
 	mxcsr_sync(cpu);

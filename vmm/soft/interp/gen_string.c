@@ -128,7 +128,7 @@ static uint64_t movs_chunk(struct rep *r)
 	uint8_t *src, *dst;
 
 	src = span(r, r->in->seg, src_ea(r), MMU_READ, &room);
-	if (!src)
+	if (!src || room < r->size) /* the source's faults come before the destination's */
 		return 0;
 	dst = span(r, HV_ES, dst_ea(r), MMU_WRITE, &room);
 	if (!dst || room < r->size)
