@@ -463,7 +463,7 @@ static void fuse(struct build *b, struct op *ops)
 	if (b->n < 2 || b->in[b->n - 1].op != OP_JCC || ops[b->n - 1].fn == op_general)
 		return;
 	in = &b->in[b->n - 2];
-	if (ops[b->n - 2].fn == op_general || in->op < OP_ADD ||
+	if (ops[b->n - 2].fn == op_general || ops[b->n - 2].fn == op_vector || in->op < OP_ADD ||
 	    (in->op > OP_CMP && in->op != OP_TEST))
 		return;
 	fn = fast_alu_jcc(in->op, log2_size(in->op_size), ops[b->n - 2].cond,

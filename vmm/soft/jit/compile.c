@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "soft/exec.h"
 #include "soft/jit/jit_priv.h"
+#include "soft/stub.h"
 
 #define JIT_ARENA_BYTES (32 * MIB)
 #define JIT_COLD_START	(20 * MIB) /* code that is seldom run lies behind */
@@ -31,6 +32,12 @@ void jit_cpu_free(struct cpu *cpu)
 
 /* ---- one block ---- */
 
+/* The instruction has no handler of its own. */
+static bool is_general(const struct op *op)
+{
+	return op->fn == op_general || op->fn == op_vector;
+}
+
 /* The instructions once more; false: the bytes have changed meanwhile. */
 static bool decode_again(struct cpu *cpu, struct jit *j)
 {
@@ -42,14 +49,14 @@ static bool decode_again(struct cpu *cpu, struct jit *j)
 	for (unsigned i = 0; i < j->n; i++) {
 		const struct op *op = &j->ops[i];
 
-		if (op->fn == op_general)
+		if (is_general(op))
 			j->in[i] = *op->insn;
 		else if (decode_insn(&env, p + pos, j->block->n_bytes - pos, &j->in[i]) !=
 			 DECODE_OK)
 			return false;
 		if (j->in[i].len != op->len)
 			return false;
-		general[i] = op->fn == op_general;
+		general[i] = is_general(op);
 		pos += op->len;
 	}
 	block_dead_flags(j->in, j->n, general, j->dead);
@@ -61,8 +68,8 @@ static bool template(struct jit *j)
 {
 	const struct insn *in = &j->in[j->i];
 
-	if (j->ops[j->i].fn == op_general)
-		return in->exec == exec_sse && jit_simd(j, in);
+	if (is_general(&j->ops[j->i]))
+		return (in->exec == exec_sse || sse_keeps_flags(in)) && jit_simd(j, in);
 	switch (in->op) {
 	case OP_MOV:
 	case OP_MOVZX:

@@ -36,6 +36,7 @@ struct jit {
 	uint8_t guest[JIT_N_CACHE]; /* whose value a cache register has */
 	uint32_t used[JIT_N_CACHE], tick;
 	bool sse_checked;
+	bool mxcsr_checked; /* its control bits are the usual ones: simd.c */
 	bool flags_live; /* the host's flags are the guest's, as the last flag setter left them */
 	unsigned cc;	 /* what cc.op holds, 0 when that is not known */
 	uint32_t entry;	 /* of the block, if its first op is translated: ~0 otherwise */

@@ -50,6 +50,7 @@ void jit_forget(struct jit *j)
 	memset(j->guest, GUEST_NONE, sizeof(j->guest));
 	memset(j->used, 0, sizeof(j->used));
 	j->sse_checked = false;
+	j->mxcsr_checked = false;
 	j->flags_live = false;
 	j->cc = CC_EXPLICIT;
 }

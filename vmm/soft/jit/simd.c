@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Templates: SSE moves and the integer operations on XMM registers, none of which look at MXCSR. */
+/* Templates: SSE moves and the integer operations on XMM registers, and
+ * floating point as long as MXCSR's control bits are the usual ones. */
 #include "soft/jit/jit_priv.h"
+#include "soft/stub.h"
 
 #define FX_XMM_OFFSET 160
 #define XMM_DISP(r)   (CPU_DISP(fx) + FX_XMM_OFFSET + 16 * (int32_t)(r))
@@ -161,6 +163,55 @@ static void operate(struct jit *j, const struct insn *in, unsigned prefix, bool 
 	store16(j, X0, RDI, XMM_DISP(in->reg));
 }
 
+/* MXCSR with anything but its usual control bits: the general way switches it. See mxcsr_sync(). */
+static void mxcsr_gate(struct jit *j)
+{
+	struct emit *e = &j->e;
+
+	if (j->mxcsr_checked)
+		return;
+	emit_rm(e, 2, 0x8b, RCX, RDI, CPU_DISP(fx) + FX_MXCSR);
+	emit8(e, 0x81); /* and ecx, ~flags */
+	emit8(e, 0xe0 | RCX);
+	emit32(e, ~MXCSR_FLAGS & MXCSR_VALID);
+	emit8(e, 0x81); /* cmp ecx, the usual */
+	emit8(e, 0xf8 | RCX);
+	emit32(e, MXCSR_MASKS);
+	jit_exit_to(j, COND_NE, JIT_SLOW);
+	j->mxcsr_checked = true;
+	j->flags_live = false;
+}
+
+/* Floating point, dst = dst OP src, single or packed; exceptions gather in the host's MXCSR. */
+static void operate_fp(struct jit *j, const struct insn *in, unsigned prefix)
+{
+	gate(j);
+	mxcsr_gate(j);
+	if (insn_is_mem(in)) {
+		operand(j, in, false);
+		sse_rm(j,
+		       in->mem_size == 4   ? 0xf3
+		       : in->mem_size == 8 ? 0xf2
+					   : 0,
+		       0x10, X1, RAX, 0);
+	} else {
+		load16(j, X1, RDI, XMM_DISP(in->rm));
+	}
+	load16(j, X0, RDI, XMM_DISP(in->reg));
+	if (prefix)
+		emit8(&j->e, prefix);
+	emit8(&j->e, 0x0f);
+	emit8(&j->e, in->opcode);
+	emit8(&j->e, 0xc0 | X0 << 3 | X1);
+	store16(j, X0, RDI, XMM_DISP(in->reg));
+}
+
+/* SQRT ADD MUL conversions SUB MIN DIV MAX */
+static bool is_fp_op(uint8_t op)
+{
+	return op == 0x51 || (op >= 0x58 && op <= 0x5f && op != 0x5b);
+}
+
 static void movmsk(struct jit *j, const struct insn *in)
 {
 	unsigned r;
@@ -232,6 +283,18 @@ bool jit_simd(struct jit *j, const struct insn *in)
 	}
 	if ((prefix == 0 || prefix == 0x66) && in->opcode >= 0x54 && in->opcode <= 0x57) {
 		operate(j, in, prefix, false);
+		return true;
+	}
+	if (is_fp_op(in->opcode)) {
+		operate_fp(j, in, prefix);
+		return true;
+	}
+	if ((prefix == 0 || prefix == 0x66) && (in->opcode == 0x14 || in->opcode == 0x15)) {
+		operate(j, in, prefix, false);
+		return true;
+	}
+	if ((prefix == 0 || prefix == 0x66) && in->opcode == 0xc6) {
+		operate(j, in, prefix, true);
 		return true;
 	}
 	if (prefix && in->opcode == 0x70) {
