@@ -57,7 +57,9 @@ static const char help[] =
  */
 #define CMDLINE_LINUX \
 	"reboot=k panic=-1 quiet pci=off cryptomgr.notests no_timer_check tsc_early_khz=%u lpj=%u"
-#define LINUX_HZ 250
+#define LINUX_HZ    250
+/* No model has XSAVE, but a KVM that has no hardware behind it shows it all the same. */
+#define CMDLINE_KVM " noxsave"
 
 struct vm_options {
 	const char *kernel, *initrd, *cmdline, *backend, *cpu;
@@ -240,18 +242,20 @@ static int open_files(const struct vm_options *o, struct vm_files *f, struct err
 	return f->initrd_fd < 0 ? err_errno(err, errno, "open initrd '%s'", o->initrd) : 0;
 }
 
-static int build_cmdline(const struct vm_options *o, uint32_t tsc_khz, char *buf, size_t len,
+static int build_cmdline(const struct vm_options *o, const struct hv_ops *hv, char *buf, size_t len,
 			 struct err *err)
 {
 	const char *extra = o->cmdline ? o->cmdline : "";
+	uint32_t tsc_khz = vm_tsc_khz(hv);
 	int n;
 
 	if (o->cmdline_only)
 		n = snprintf(buf, len, "%s", extra);
 	else
-		n = snprintf(buf, len, "console=%s " CMDLINE_LINUX "%s%s",
+		n = snprintf(buf, len, "console=%s " CMDLINE_LINUX "%s%s%s",
 			     o->virtio_console ? "hvc0" : "ttyS0", tsc_khz,
-			     tsc_khz / LINUX_HZ * 1000, extra[0] ? " " : "", extra);
+			     tsc_khz / LINUX_HZ * 1000, hv == &hv_kvm_ops ? CMDLINE_KVM : "",
+			     extra[0] ? " " : "", extra);
 	if (n < 0 || (size_t)n >= len)
 		return err_set(err, -E2BIG, "the kernel command line is longer than %zu characters",
 			       len - 1);
@@ -391,7 +395,7 @@ int cli_vm(int argc, char **argv)
 	if (r == 0)
 		r = open_files(&o, &files, &err);
 	if (r == 0)
-		r = build_cmdline(&o, vm_tsc_khz(config.hv), cmdline, sizeof(cmdline), &err);
+		r = build_cmdline(&o, config.hv, cmdline, sizeof(cmdline), &err);
 	if (r < 0)
 		return cli_error(&err);
 	config.cpu_model = o.cpu;

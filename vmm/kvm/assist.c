@@ -8,6 +8,10 @@
 #include "kvm/kvm.h"
 #include "soft/single.h"
 
+/* Bits that the software CPU does not know; no instruction that it is given depends on them. */
+#define CR4_KNOWN  0x00330ffcULL /* all but VME, PVI, OSXSAVE and newer ones */
+#define EFER_KNOWN 0x00000d01ULL /* SCE LME LMA NXE */
+
 struct kvm_assist {
 	struct hv_vm *vm;		     /* soft's */
 	struct hv_vcpu *vcpus[HV_MAX_VCPUS]; /* soft's; each made and used by its own thread */
@@ -66,10 +70,15 @@ int kvm_assist_run(struct hv_vcpu *vcpu, struct err *err)
 {
 	struct hv_vcpu_state s = { 0 };
 	struct hv_vcpu *soft = NULL;
+	uint64_t cr4_rest, efer_rest;
 	int r = stand_in(vcpu, &soft, err);
 
 	if (r == 0)
 		r = kvm_get_core(vcpu, &s, err);
+	cr4_rest = s.cr4 & ~CR4_KNOWN;
+	efer_rest = s.efer & ~EFER_KNOWN;
+	s.cr4 &= CR4_KNOWN;
+	s.efer &= EFER_KNOWN;
 	if (r == 0)
 		r = hv_soft_ops.set_state(soft, &s, err);
 	if (r < 0)
@@ -79,6 +88,8 @@ int kvm_assist_run(struct hv_vcpu *vcpu, struct err *err)
 	if (!soft_single(soft))
 		return KVM_ASSIST_SHUTDOWN;
 	hv_soft_ops.get_state(soft, &s);
+	s.cr4 |= cr4_rest;
+	s.efer |= efer_rest;
 	r = kvm_set_core(vcpu, &s, err);
 	return r < 0 ? r : KVM_ASSIST_DONE;
 }
