@@ -189,7 +189,7 @@ static void leaks_nothing(void **state)
 
 	/* init's descriptors, seen from a child of its own */
 	assert_true(guest_vm_shell(g, "ls /proc/1/fd | wc -l", before, sizeof(before), &d));
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < (getenv("HUSK_TEST_LONG") ? 1000 : 100); i++) {
 		assert_true(guest_vm_shell(g, "echo $$ >/dev/null; exit 6", out, sizeof(out), &d));
 		assert_int_equal(d.result, 6);
 	}
@@ -230,6 +230,120 @@ static void makes_a_pid_namespace(void **state)
 	assert_int_equal(guest_vm_send(g, c), 0);
 	assert_true(guest_vm_wait(g, id, 30000, &d));
 	assert_int_equal(d.result, 11);
+}
+
+/* Mount item: flags, source, target, type, data. */
+static void add_mount(struct command *c, uint64_t flags, const char *source, const char *target,
+		      const char *type, const char *data)
+{
+	const uint32_t words[] = { (uint32_t)flags, (uint32_t)(flags >> 32) };
+	const char *strings[] = { source, target, type, data };
+
+	assert_int_equal(command_item_strings(c, INITX_ITEM_MOUNT, words, 2, strings, 4, NULL), 0);
+}
+
+/* A container with namespaces of its own, and a second process in it. */
+static void enters_the_namespaces_of_a_command(void **state)
+{
+	CLEANUP(command_freep) struct command *a = NULL, *b = NULL;
+	const char *wait_argv[] = { "sh", "-c", "sleep 1000", NULL };
+	const char *look_argv[] = {
+		"sh", "-c",
+		"hostname; ps -o pid,args | grep -c 'sleep 100[0]'; cat /tmp/mark; "
+		"cat /proc/sys/kernel/domainname; cat /proc/sys/kernel/msgmax; "
+		"cat /secret 2>/dev/null; ls /hidden; test -c /dev/extra && echo node; "
+		"echo x 2>/dev/null >/etc/plain || echo read-only",
+		NULL
+	};
+	const char *envp[] = { "PATH=/bin", NULL };
+	const char *masked[] = { "/hidden" }, *readonly[] = { "/etc" };
+	const char *sysctl[] = { "kernel.msgmax", "4321" }, *device[] = { "/dev/extra" };
+	static const uint32_t node[] = { 0020000 | 0600, 1, 3, 0, 0, 0 };
+	const uint32_t flags = 0x20000000 | 0x20000 | 0x4000000 | 0x8000000;
+	uint32_t ida = next_id++, idb = next_id++;
+	const uint32_t enter[] = { flags, ida };
+	uint32_t stdio[6] = { INITX_STDIO_NULL, 0, INITX_STDIO_PIPE, 0, INITX_STDIO_STDOUT, 0 };
+	uint32_t kill_it[] = { INITX_BELL_KILL, ida, SIGKILL, 0 };
+	uint32_t status_port;
+	int AUTO_FD fd = -1;
+	int AUTO_FD status_fd = -1;
+	uint8_t status[16];
+	struct guest_done d;
+	char out[512];
+	ssize_t n;
+
+	assert_true(
+		guest_vm_shell(g, "mkdir -p /hidden; echo no >/hidden/file", out, sizeof(out), &d));
+	assert_int_equal(command_new("/bin/busybox", wait_argv, envp, &a, NULL), 0);
+	assert_int_equal(command_record(a, ida, NULL), 0);
+	assert_int_equal(command_item_u32(a, INITX_ITEM_UNSHARE, &flags, 1, NULL), 0);
+	add_mount(a, 0, "proc", "/proc", "proc", "");
+	add_mount(a, 0, "tmpfs", "/tmp", "tmpfs", "mode=1777");
+	assert_int_equal(command_item_strings(a, INITX_ITEM_SYSCTL, NULL, 0, sysctl, 2, NULL), 0);
+	assert_int_equal(command_item_strings(a, INITX_ITEM_DEVICE, node, 6, device, 1, NULL), 0);
+	assert_int_equal(command_item_strings(a, INITX_ITEM_MASKED, NULL, 0, masked, 1, NULL), 0);
+	assert_int_equal(command_item_strings(a, INITX_ITEM_READONLY, NULL, 0, readonly, 1, NULL),
+			 0);
+	assert_int_equal(command_item(a, INITX_ITEM_HOSTNAME, "inner", 5, NULL), 0);
+	assert_int_equal(command_item(a, INITX_ITEM_DOMAINNAME, "domain", 6, NULL), 0);
+	assert_int_equal(guest_vm_send(g, a), 0);
+	stdio[3] = guest_vm_port(g, &fd);
+	status_port = guest_vm_port(g, &status_fd);
+	assert_int_equal(command_new("/bin/busybox", look_argv, envp, &b, NULL), 0);
+	assert_int_equal(command_record(b, idb, NULL), 0);
+	assert_int_equal(command_item_u32(b, INITX_ITEM_ENTER, enter, 2, NULL), 0);
+	assert_int_equal(command_item_u32(b, INITX_ITEM_STDIO, stdio, 6, NULL), 0);
+	assert_int_equal(command_item_u32(b, INITX_ITEM_STATUS, &status_port, 1, NULL), 0);
+	assert_int_equal(guest_vm_send(g, b), 0);
+	n = fd_read_full(fd, out, sizeof(out) - 1);
+	out[n > 0 ? n : 0] = '\0';
+	assert_string_equal(out,
+			    "inner\n1\ncat: can't open '/tmp/mark': No such file or directory\n"
+			    "domain\n4321\nnode\nread-only\n");
+	/* the end came over its own stream as well */
+	assert_int_equal(fd_read_full(status_fd, status, sizeof(status)), 16);
+	assert_int_equal(le32_load(status), idb);
+	assert_int_equal(le32_load(status + 4), 0);
+	assert_true(guest_vm_wait(g, idb, 30000, &d));
+	assert_int_equal(guest_vm_bell(g, kill_it, 4), 0);
+	assert_true(guest_vm_wait(g, ida, 30000, &d));
+	assert_int_equal(d.term_signal, SIGKILL);
+	/* nothing of it shows outside */
+	assert_true(
+		guest_vm_shell(g,
+			       "hostname; cat /hidden/file; test -e /dev/extra && rm /dev/extra; "
+			       "echo x >/etc/new && rm /etc/new && echo writable; rm -r /hidden",
+			       out, sizeof(out), &d));
+	assert_string_equal(out, "guest-test\nno\nwritable\n");
+}
+
+/* A classic BPF program that makes mkdir(2) fail with EPERM and allows the rest. */
+static void installs_a_seccomp_program(void **state)
+{
+	/* sock_filter: u16 code, u8 jt, u8 jf, u32 k */
+	static const uint64_t program[] = {
+		0x0000000000000020, /* ld [0]: the system call's number */
+		0x0000005301000015, /* jeq 83 (mkdir): next, else over one */
+		0x0005000100000006, /* ret ERRNO | EPERM */
+		0x7fff000000000006, /* ret ALLOW */
+	};
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "sh", "-c", "mkdir /tmp/never 2>/dev/null && exit 1; exit 12",
+			       NULL };
+	uint8_t item[8 + sizeof(program)] = { 0 };
+	uint32_t id = next_id++;
+	struct guest_done d;
+
+	le32_store(item + 4, ARRAY_LEN(program));
+	for (size_t i = 0; i < ARRAY_LEN(program); i++)
+		le64_store(item + 8 + 8 * i, program[i]);
+	assert_int_equal(command_new("/bin/sh", argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_NO_NEW_PRIVS, NULL, 0, NULL), 0);
+	assert_int_equal(command_item(c, INITX_ITEM_SECCOMP, item, sizeof(item), NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_int_equal(d.result, 12);
 }
 
 static void sets_identity_and_place(void **state)
@@ -457,6 +571,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(leaks_nothing),
 		cmocka_unit_test(kills_a_process_group),
 		cmocka_unit_test(makes_a_pid_namespace),
+		cmocka_unit_test(enters_the_namespaces_of_a_command),
+		cmocka_unit_test(installs_a_seccomp_program),
 		cmocka_unit_test(sets_identity_and_place),
 		cmocka_unit_test(gives_a_terminal),
 		cmocka_unit_test(loses_nothing_with_a_slow_reader),
