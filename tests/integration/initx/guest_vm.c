@@ -264,6 +264,14 @@ uint64_t guest_vm_boot_ns(const struct guest_vm *g)
 	return g->ready_ns - g->start_ns;
 }
 
+void guest_vm_cost(struct guest_vm *g, struct guest_vm_cost *ret)
+{
+	struct hv_stats s;
+
+	vm_stats(g->vm, &s);
+	*ret = (struct guest_vm_cost){ s.n_insns, s.n_io + s.n_mmio + s.n_hlt };
+}
+
 uint8_t *guest_vm_config(struct guest_vm *g)
 {
 	return vm_config_region(g->vm);

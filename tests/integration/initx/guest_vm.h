@@ -49,6 +49,12 @@ int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words);
 /* Wait for the end of command @id; false after @timeout_ms. */
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);
 
+/* What the machine has done so far. */
+struct guest_vm_cost {
+	uint64_t instructions, exits;
+};
+void guest_vm_cost(struct guest_vm *g, struct guest_vm_cost *ret);
+
 /* The config region. */
 uint8_t *guest_vm_config(struct guest_vm *g);
 
