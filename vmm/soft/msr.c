@@ -21,6 +21,8 @@
 #define MSR_SYSENTER_ESP	 0x175
 #define MSR_SYSENTER_EIP	 0x176
 #define MSR_MISC_ENABLE		 0x1a0
+#define MSR_DEBUGCTL		 0x1d9
+#define MSR_LAST_BRANCH		 0x1db /* and three more */
 #define MSR_MTRR_VAR0		 0x200
 #define MSR_PAT			 0x277
 #define MSR_MTRR_DEF		 0x2ff
@@ -110,6 +112,30 @@ static uint64_t *mtrr_ptr(struct cpu *cpu, uint32_t msr)
 	return msr == MSR_MTRR_DEF ? &cpu->mtrr_def_type : NULL;
 }
 
+static bool mtrr_type_ok(unsigned type)
+{
+	return type <= 6 && type != 2 && type != 3;
+}
+
+/* Memory types and reserved bits, as the registers check them. */
+static bool mtrr_value_ok(const struct cpu *cpu, uint32_t msr, uint64_t val)
+{
+	uint64_t beyond = ~((1ULL << cpu->phys_bits) - 1);
+
+	if (msr == MSR_MTRR_DEF)
+		return !(val & ~0xcffULL) && mtrr_type_ok(val & 0xff);
+	if (mtrr_fixed_index(msr) >= 0) {
+		for (unsigned i = 0; i < 8; i++) {
+			if (!mtrr_type_ok(val >> (8 * i) & 0xff))
+				return false;
+		}
+		return true;
+	}
+	if (msr & 1) /* mask */
+		return !(val & (beyond | 0x7ff));
+	return !(val & (beyond | 0xf00)) && mtrr_type_ok(val & 0xff);
+}
+
 /* ---- plain 64-bit registers ---- */
 
 static uint64_t *plain_ptr(struct cpu *cpu, uint32_t msr)
@@ -138,12 +164,14 @@ static uint64_t *address_ptr(struct cpu *cpu, uint32_t msr)
 	}
 }
 
-/* AMD configuration registers that kernels read and write back: reads give 0, writes vanish. */
+/* Configuration and branch-trace registers that kernels read and write back: reads give 0, writes
+ * vanish. */
 static bool is_inert(uint32_t msr)
 {
 	return (msr >= MSR_AMD_PERF_FIRST && msr <= MSR_AMD_PERF_LAST) || msr == MSR_AMD_SYSCFG ||
 	       msr == MSR_AMD_HWCR || msr == MSR_AMD_INT_PENDING || msr == MSR_AMD_DE_CFG ||
-	       msr == MSR_UCODE_REV || msr == MSR_PLATFORM_ID;
+	       msr == MSR_UCODE_REV || msr == MSR_PLATFORM_ID || msr == MSR_DEBUGCTL ||
+	       (msr >= MSR_LAST_BRANCH && msr <= MSR_LAST_BRANCH + 3);
 }
 
 static bool has_tsc_aux(const struct cpu *cpu)
@@ -214,7 +242,11 @@ static bool write_special(struct cpu *cpu, uint32_t msr, uint64_t val, bool *ret
 {
 	*ret_ok = true;
 	switch (msr) {
-	case MSR_TSC: cpu->tsc_offset += val - cpu_tsc(cpu); return true;
+	case MSR_TSC:
+		cpu->tsc_offset += val - cpu_tsc(cpu);
+		lapic_deadline_write(cpu->lapic,
+				     lapic_deadline_read(cpu->lapic)); /* arms it anew */
+		return true;
 	case MSR_APIC_BASE: *ret_ok = apic_base_write(cpu, val); return true;
 	case MSR_EFER: *ret_ok = efer_write(cpu, val); return true;
 	case MSR_PAT:
@@ -258,6 +290,8 @@ bool msr_write(struct cpu *cpu, uint32_t msr, uint64_t val)
 	}
 	p = mtrr_ptr(cpu, msr);
 	if (p) {
+		if (!mtrr_value_ok(cpu, msr, val))
+			return false;
 		*p = val;
 		return true;
 	}

@@ -264,6 +264,52 @@ static void kvm_clock_page_gives_the_guests_time(void **state)
 	kvmclock_write(cpu, 0x4b564d01, ~0ULL); /* outside memory: nothing happens */
 }
 
+static void msrs_refuse_what_hardware_refuses(void **state)
+{
+	struct fixture *f = *state;
+	struct cpu *cpu = fix_cpu(f);
+	static const struct {
+		uint32_t msr;
+		uint64_t val;
+		bool ok;
+	} cases[] = {
+		{ 0xc0000082, 0xffffffff81000000, true }, /* LSTAR */
+		{ 0xc0000082, 0x8000000000000000, false },
+		{ 0xc0000101, 0x00007fffffffffff, true }, /* GS base */
+		{ 0xc0000101, 0x0000800000000000, false },
+		{ 0xc0000080, EFER_SCE | EFER_NXE, true },
+		{ 0xc0000080, 1ULL << 20, false },
+		{ 0x277, 0x0007040600070406, true }, /* PAT */
+		{ 0x277, 2, false },
+		{ 0x2ff, 0xc06, true }, /* MTRR default type */
+		{ 0x2ff, 0xc02, false },
+		{ 0x250, 0x0606060606060606, true },
+		{ 0x250, 0x0606060606060306, false },
+		{ 0x200, 0x80000006, true },
+		{ 0x200, 1ULL << 45, false },
+		{ 0x1b, APIC_BASE_RESET | APIC_BASE_EN, true },
+		{ 0x1b, APIC_BASE_RESET | APIC_BASE_EXTD, false },
+		{ 0xc0000103, 1, true }, /* TSC_AUX */
+		{ 0xc0000103, 1ULL << 32, false },
+		{ 0x12345, 0, false }, /* no such register */
+		{ 0x830, 0, false },   /* x2APIC off */
+	};
+	uint64_t val;
+
+	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
+		if (msr_write(cpu, cases[i].msr, cases[i].val) != cases[i].ok)
+			fail_msg("MSR %#x = %#llx", cases[i].msr, (unsigned long long)cases[i].val);
+		if (cases[i].ok) {
+			assert_true(msr_read(cpu, cases[i].msr, &val));
+			assert_true((val & cases[i].val) == cases[i].val);
+		}
+	}
+	assert_false(msr_read(cpu, 0x12345, &val));
+	assert_true(msr_write(cpu, 0x10, 1000));
+	assert_true(msr_read(cpu, 0x10, &val));
+	assert_in_range(val, 1000, 1000 + FIX_TSC_KHZ);
+}
+
 static void bad_configurations_are_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -301,6 +347,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tscs_that_agree_agree_after_a_restore, setup_two,
 						fixture_teardown),
 		T(kvm_clock_page_gives_the_guests_time),
+		T(msrs_refuse_what_hardware_refuses),
 		T(bad_configurations_are_refused),
 	};
 
