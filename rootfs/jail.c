@@ -57,6 +57,7 @@ static const struct jail_syscall syscalls[] = {
 	ALLOW(ftruncate, "SETATTR of the size"),
 	ALLOW(fallocate, "FALLOCATE"),
 	ALLOW(preadv, "READ"),
+	ALLOW(preadv2, "READ of what is cached"),
 	ALLOW(pwritev, "WRITE"),
 	ALLOW(pwritev2, "WRITE at the end"),
 	ALLOW(copy_file_range, "COPY_FILE_RANGE"),

@@ -88,34 +88,9 @@ static const struct op ops[FUSE_OP_MAX_] = {
 };
 /* clang-format on */
 
-/* READ and WRITE from this size on count as slow. */
-#define SLOW_IO_BYTES (64 * 1024)
-
 static const struct op *op_find(uint32_t opcode)
 {
 	return opcode < FUSE_OP_MAX_ && ops[opcode].name ? &ops[opcode] : NULL;
-}
-
-bool fuse_opcode_slow(const struct fuse_request *req)
-{
-	struct fuse_in_header hdr;
-	struct iov_cursor in;
-	const struct op *op;
-
-	iov_cursor_init(&in, req->in, req->n_in);
-	if (in.left >= SLOW_IO_BYTES)
-		return true;
-	if (iov_cursor_read(&in, &hdr, sizeof(hdr)) != sizeof(hdr))
-		return false;
-	op = op_find(hdr.opcode);
-	if (op && op->fn == fuse_op_read) {
-		size_t room = 0;
-
-		for (unsigned i = 0; i < req->n_out; i++)
-			room += req->out[i].iov_len;
-		return room >= SLOW_IO_BYTES;
-	}
-	return op && op->flags & OP_SLOW;
 }
 
 /* A file name: one component, and not one that means another directory. */
@@ -228,6 +203,8 @@ static int call_run(struct fuse_call *c, const struct op *op)
 		return -EIO;
 	if (c->srv->opt.read_only && op->flags & OP_WRITES)
 		return -EROFS;
+	if (op->flags & OP_SLOW)
+		fuse_pool_mark_slow(c->w);
 	if (op->flags & OP_NO_NODE)
 		return op->fn(c);
 	r = node_pin(&c->srv->nodes, c->hdr.nodeid, &c->node);

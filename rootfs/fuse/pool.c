@@ -176,29 +176,35 @@ static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 	p->n_sleeping--;
 }
 
+void fuse_pool_mark_slow(struct fuse_worker *w)
+{
+	struct fuse_pool *p = &w->srv->pool;
+	bool wake;
+
+	if (w->slow)
+		return;
+	w->slow = true;
+	pthread_mutex_lock(&p->lock);
+	p->n_slow++;
+	wake = p->n_queued && p->n_sleeping && !p->n_spinning && p->n_busy <= p->n_slow;
+	if (wake)
+		p->wake_seq++;
+	pthread_mutex_unlock(&p->lock);
+	if (wake)
+		futex_wake(&p->wake_seq, 1);
+}
+
 static void pool_serve(struct fuse_pool *p, struct fuse_worker *w, struct fuse_request *req)
 {
-	bool slow = fuse_opcode_slow(req);
-	bool wake = false;
-	size_t len;
+	size_t len = fuse_serve(w, req->in, req->n_in, req->out, req->n_out);
 
-	if (slow) {
-		pthread_mutex_lock(&p->lock);
-		p->n_slow++;
-		wake = p->n_queued && p->n_sleeping && p->n_busy <= p->n_slow;
-		if (wake)
-			p->wake_seq++;
-		pthread_mutex_unlock(&p->lock);
-		if (wake)
-			futex_wake(&p->wake_seq, 1);
-	}
-	len = fuse_serve(w, req->in, req->n_in, req->out, req->n_out);
 	req->complete(req, len);
-	if (slow) {
-		pthread_mutex_lock(&p->lock);
-		p->n_slow--;
-		pthread_mutex_unlock(&p->lock);
-	}
+	if (!w->slow)
+		return;
+	w->slow = false;
+	pthread_mutex_lock(&p->lock);
+	p->n_slow--;
+	pthread_mutex_unlock(&p->lock);
 }
 
 static void pool_do_job_locked(struct fuse_pool *p)

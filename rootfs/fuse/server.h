@@ -49,6 +49,7 @@ struct fuse_worker {
 	unsigned index;
 	pthread_t thread;
 	bool started;
+	bool slow; /* its request is counted in n_slow */
 	struct fuse_creds creds;
 	uint64_t spin_ns; /* adapted between 0 and the option's limit */
 	uint32_t n_skipped_spins;
@@ -171,9 +172,6 @@ uint64_t fuse_cache_seconds(const struct fuse_server *srv);
  */
 size_t fuse_serve(struct fuse_worker *w, const struct iovec *in, unsigned n_in,
 		  const struct iovec *out, unsigned n_out);
-/* Whether the opcode may take long for reasons outside of us. */
-bool fuse_opcode_slow(const struct fuse_request *req);
-
 /* ---- session.c ---- */
 /* Open root and /proc descriptor in the calling thread's table. */
 int fuse_server_open(struct fuse_server *srv, struct err *err);
@@ -187,6 +185,8 @@ void fuse_worker_done(struct fuse_worker *w);
 /* ---- pool.c ---- */
 int fuse_pool_init(struct fuse_pool *p);
 void fuse_pool_done(struct fuse_pool *p);
+/* The request in service may wait for storage: let others be served meanwhile. Idempotent. */
+void fuse_pool_mark_slow(struct fuse_worker *w);
 /* Run on the leader thread (or here, when no thread runs) and wait for it. */
 void fuse_pool_run_job(struct fuse_server *srv, fuse_job_fn fn, void *arg);
 

@@ -184,6 +184,24 @@ int fuse_op_tmpfile(struct fuse_call *c)
 	return r < 0 ? r : create_answer(c, n, &stx, &fd);
 }
 
+/*
+ * What is in the host's page cache is read at once; only what is not may keep other requests
+ * waiting, and says so first.
+ */
+static ssize_t read_some(struct fuse_call *c, int fd, unsigned n_iov, uint64_t off)
+{
+	ssize_t n = -1;
+
+	if (!c->w->slow) {
+		n = preadv2(fd, c->w->iov, (int)n_iov, (off_t)off, RWF_NOWAIT);
+		if (n >= 0 || (errno != EAGAIN && errno != EOPNOTSUPP))
+			return n;
+		if (n < 0 && errno == EAGAIN)
+			fuse_pool_mark_slow(c->w);
+	}
+	return preadv(fd, c->w->iov, (int)n_iov, (off_t)off);
+}
+
 int fuse_op_read(struct fuse_call *c)
 {
 	const struct fuse_read_in *in = &c->arg.read;
@@ -192,14 +210,16 @@ int fuse_op_read(struct fuse_call *c)
 	struct handle *h;
 	int r;
 
-	if (in->size > FUSE_MAX_IO || in->size > c->out.left || in->offset > (uint64_t)INT64_MAX - in->size)
+	if (in->size > FUSE_MAX_IO || in->size > c->out.left ||
+	    in->offset > (uint64_t)INT64_MAX - in->size)
 		return -EINVAL;
 	r = handle_pin(&c->srv->handles, in->fh, HANDLE_FILE, c->node, &h);
 	if (r < 0)
 		return r;
+	/* A short read may be the end of the cache, of the slice or of the file: 0 is the end. */
 	while (left) {
 		unsigned n_iov = iov_cursor_slice(&c->out, left, c->w->iov, FUSE_IOV_MAX, &len);
-		ssize_t n = preadv(h->fd, c->w->iov, (int)n_iov, (off_t)off);
+		ssize_t n = read_some(c, h->fd, n_iov, off);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -211,9 +231,6 @@ int fuse_op_read(struct fuse_call *c)
 		c->reply_len += (size_t)n;
 		off += (uint64_t)n;
 		left -= (size_t)n;
-		/* Short where the slice was whole: the end of the file. */
-		if ((size_t)n < len)
-			break;
 	}
 	handle_unpin(&c->srv->handles, h);
 	return r;
@@ -255,7 +272,8 @@ int fuse_op_write(struct fuse_call *c)
 	size_t done;
 	int r;
 
-	if (in->size > FUSE_MAX_IO || in->size > c->in.left || in->offset > (uint64_t)INT64_MAX - in->size)
+	if (in->size > FUSE_MAX_IO || in->size > c->in.left ||
+	    in->offset > (uint64_t)INT64_MAX - in->size)
 		return -EINVAL;
 	r = handle_pin(&c->srv->handles, in->fh, HANDLE_FILE, c->node, &h);
 	if (r < 0)
