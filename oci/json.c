@@ -232,11 +232,12 @@ int json_parse(const char *text, size_t len, const char *name, struct json_doc *
 /* Digits of a number that was put aside, or NULL. */
 static const char *aside_of(const struct json_doc *doc, const cJSON *item)
 {
-	size_t index = (size_t)item->valuedouble;
+	double v = item->valuedouble;
 
-	if (item->valuedouble == (double)(int64_t)item->valuedouble)
+	/* Only what fits is converted: the rest would be undefined. */
+	if (v >= -0x1p63 && v < 0x1p63 && v == (double)(int64_t)v)
 		return NULL;
-	return index < doc->n_aside ? doc->aside[index] : "?";
+	return v >= 0 && v < (double)doc->n_aside ? doc->aside[(size_t)v] : "?";
 }
 
 int json_i64(const struct json_doc *doc, const cJSON *item, int64_t *ret)
