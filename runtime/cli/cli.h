@@ -9,7 +9,8 @@
 
 #include "base/err.h"
 
-#define CLI_FAIL 1 /* exit status of whatever went wrong */
+#define CLI_FAIL   1   /* exit status of whatever went wrong */
+#define CLI_SIGNAL 128 /* and of an end by signal, plus its number */
 
 /*
  * A verb gets its own arguments (argv[0] is the verb) and returns the exit status. It reports its
@@ -21,9 +22,38 @@ struct cli_verb {
 	int (*run)(int argc, char **argv);
 };
 
-int cli_vm(int argc, char **argv);
-int cli_kernel(int argc, char **argv);
+int cli_create(int argc, char **argv);
+int cli_delete(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
+int cli_events(int argc, char **argv);
+int cli_exec(int argc, char **argv);
+int cli_features(int argc, char **argv);
+int cli_kernel(int argc, char **argv);
+int cli_kill(int argc, char **argv);
+int cli_list(int argc, char **argv);
+int cli_logs(int argc, char **argv);
+int cli_pause(int argc, char **argv);
+int cli_ps(int argc, char **argv);
+int cli_resume(int argc, char **argv);
+int cli_run(int argc, char **argv);
+int cli_spec(int argc, char **argv);
+int cli_start(int argc, char **argv);
+int cli_state(int argc, char **argv);
+int cli_update(int argc, char **argv);
+int cli_vm(int argc, char **argv);
+
+/* What stands before the verb. */
+struct cli_globals {
+	const char *root, *log, *log_format, *log_level, *cgroup_manager, *rootless;
+	bool debug, systemd_cgroup, version;
+	char root_path[4096]; /* where the state directories are */
+	int log_fd;	      /* of --log, or -1 */
+};
+
+/* Set once by main(). */
+extern struct cli_globals cli_globals;
+/* Act on them: the log, the root directory. Return: 0; negative errno. */
+int cli_globals_apply(struct err *err);
 
 /* One line for err, as log_err() writes it. Return: CLI_FAIL. */
 int cli_error(const struct err *err);

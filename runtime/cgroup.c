@@ -1,0 +1,526 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The cgroup on the host around all processes of a container. */
+#include "cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/fd.h"
+#include "base/log.h"
+
+#define CGROUP_ROOT    "/sys/fs/cgroup"
+#define CGROUP2_MAGIC  0x63677270
+#define REMOVE_TRIES   100
+#define REMOVE_WAIT_NS 20000000
+
+static const char *const v1_controllers[] = { "cpu",	 "cpuacct", "cpuset",	"memory",
+					      "devices", "freezer", "blkio",	"pids",
+					      "hugetlb", "net_cls", "net_prio", "perf_event",
+					      "systemd" };
+
+enum layout { LAYOUT_NONE, LAYOUT_V1, LAYOUT_V2 };
+
+static enum layout find_layout(void)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (statfs(CGROUP_ROOT, &fs) == 0 && (unsigned long)fs.f_type == CGROUP2_MAGIC)
+		return LAYOUT_V2;
+	if (stat(CGROUP_ROOT "/memory", &st) == 0 || stat(CGROUP_ROOT "/cpu", &st) == 0)
+		return LAYOUT_V1;
+	return LAYOUT_NONE;
+}
+
+static int dir_of(char *buf, const char *controller, const char *path)
+{
+	int n = snprintf(buf, PATH_MAX, "%s%s%s%s", CGROUP_ROOT, controller ? "/" : "",
+			 controller ? controller : "", path);
+
+	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int write_text(const char *dir, const char *file, const char *text)
+{
+	char name[PATH_MAX + 80];
+
+	snprintf(name, sizeof(name), "%s/%s", dir, file);
+	int AUTO_FD fd = open(name, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	return fd_write_full(fd, text, strlen(text));
+}
+
+static int read_text(const char *dir, const char *file, char *buf, size_t len)
+{
+	char name[PATH_MAX + 80];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "%s/%s", dir, file);
+	int AUTO_FD fd = open(name, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	n = fd_read_full(fd, buf, len - 1);
+	if (n < 0)
+		return (int)n;
+	buf[n] = '\0';
+	return 0;
+}
+
+/* ---- directories ---- */
+
+/* A new v1 cpuset has no CPUs, and takes no process until it has. */
+static void inherit_cpuset(const char *dir)
+{
+	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
+	char parent[PATH_MAX], text[4096];
+	char *slash;
+
+	snprintf(parent, sizeof(parent), "%s", dir);
+	slash = strrchr(parent, '/');
+	if (!slash)
+		return;
+	*slash = '\0';
+	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
+		if (read_text(dir, files[i], text, sizeof(text)) == 0 && text[0] > ' ')
+			continue;
+		if (read_text(parent, files[i], text, sizeof(text)) == 0)
+			write_text(dir, files[i], text);
+	}
+}
+
+/* On v2 a parent hands controllers down by name. */
+static void enable_controllers(const char *dir)
+{
+	static const char *const names[] = { "+cpu", "+cpuset", "+memory",
+					     "+io",  "+pids",	"+hugetlb" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		write_text(dir, "cgroup.subtree_control", names[i]);
+}
+
+static int make_dirs(const char *controller, const char *path, enum layout layout)
+{
+	char dir[PATH_MAX];
+	size_t base;
+	int r = dir_of(dir, controller, path);
+
+	if (r < 0)
+		return r;
+	base = strlen(CGROUP_ROOT) + (controller ? strlen(controller) + 1 : 0) + 1;
+	for (char *p = dir + base;; p++) {
+		char c = *p;
+
+		if (c && c != '/')
+			continue;
+		*p = '\0';
+		if (layout == LAYOUT_V2) {
+			char *slash = strrchr(dir, '/');
+
+			*slash = '\0';
+			enable_controllers(dir);
+			*slash = '/';
+		}
+		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		if (controller && !strcmp(controller, "cpuset"))
+			inherit_cpuset(dir);
+		*p = c;
+		if (!c)
+			return 0;
+	}
+}
+
+/* "cpu" and "cpuacct" may be links to one hierarchy: what is done twice there does no harm. */
+static bool is_mounted(const char *controller)
+{
+	char dir[PATH_MAX];
+	struct stat st, root;
+
+	return dir_of(dir, controller, "") == 0 && stat(dir, &st) == 0 && S_ISDIR(st.st_mode) &&
+	       stat(CGROUP_ROOT, &root) == 0 && st.st_dev != root.st_dev;
+}
+
+static int move_in(const char *controller, const char *path, pid_t pid)
+{
+	char dir[PATH_MAX], text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	if (dir_of(dir, controller, path) < 0)
+		return -ENAMETOOLONG;
+	return write_text(dir, "cgroup.procs", text);
+}
+
+/* ---- limits ---- */
+
+struct limits {
+	enum layout layout;
+	const char *path;
+	struct err *err;
+	int result;
+};
+
+/* One file; the first failure is kept. */
+static void set(struct limits *l, const char *controller, const char *file, const char *text)
+{
+	char dir[PATH_MAX];
+	int r;
+
+	if (l->result < 0)
+		return;
+	r = dir_of(dir, l->layout == LAYOUT_V1 ? controller : NULL, l->path);
+	if (r == 0)
+		r = write_text(dir, file, text);
+	if (r < 0)
+		l->result =
+			err_errno(l->err, -r, "cgroup '%s': set %s to '%s'", l->path, file, text);
+}
+
+static void set_i64(struct limits *l, const char *controller, const char *file, int64_t value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lld", (long long)value);
+	set(l, controller, file, text);
+}
+
+/* v2 says "max" where v1 says -1. */
+static void set_max(struct limits *l, const char *file, int64_t value)
+{
+	if (value < 0)
+		set(l, NULL, file, "max");
+	else
+		set_i64(l, NULL, file, value);
+}
+
+static int64_t with_overhead(int64_t limit)
+{
+	return limit > 0 ? (int64_t)MIN((uint64_t)limit + CGROUP_OVERHEAD, (uint64_t)INT64_MAX)
+			 : -1;
+}
+
+static void set_memory_v1(struct limits *l, const struct oci_memory *m)
+{
+	if (m->limit.v)
+		set_i64(l, "memory", "memory.limit_in_bytes", with_overhead(m->limit.v));
+	if (m->reservation.v)
+		set_i64(l, "memory", "memory.soft_limit_in_bytes", m->reservation.v);
+	if (m->swap.v)
+		set_i64(l, "memory", "memory.memsw.limit_in_bytes", with_overhead(m->swap.v));
+	if (m->kernel_tcp.v)
+		set_i64(l, "memory", "memory.kmem.tcp.limit_in_bytes", m->kernel_tcp.v);
+	if (m->swappiness.set)
+		set_i64(l, "memory", "memory.swappiness", (int64_t)m->swappiness.v);
+	if (m->disable_oom_killer.v)
+		set(l, "memory", "memory.oom_control", "1");
+}
+
+static void set_memory_v2(struct limits *l, const struct oci_memory *m)
+{
+	if (m->limit.v)
+		set_max(l, "memory.max", with_overhead(m->limit.v));
+	if (m->reservation.v)
+		set_max(l, "memory.low", m->reservation.v);
+	if (m->swap.v < 0)
+		set(l, NULL, "memory.swap.max", "max");
+	else if (m->swap.v && m->limit.v > 0)
+		set_i64(l, NULL, "memory.swap.max", m->swap.v - m->limit.v);
+}
+
+static void set_cpu_v1(struct limits *l, const struct oci_cpu *c)
+{
+	if (c->shares.v)
+		set_i64(l, "cpu", "cpu.shares", (int64_t)c->shares.v);
+	if (c->period.v)
+		set_i64(l, "cpu", "cpu.cfs_period_us", (int64_t)c->period.v);
+	if (c->quota.v)
+		set_i64(l, "cpu", "cpu.cfs_quota_us", c->quota.v);
+	if (c->burst.v)
+		set_i64(l, "cpu", "cpu.cfs_burst_us", (int64_t)c->burst.v);
+	if (c->realtime_period.v)
+		set_i64(l, "cpu", "cpu.rt_period_us", (int64_t)c->realtime_period.v);
+	if (c->realtime_runtime.v)
+		set_i64(l, "cpu", "cpu.rt_runtime_us", c->realtime_runtime.v);
+	if (c->idle.v)
+		set_i64(l, "cpu", "cpu.idle", c->idle.v);
+	if (c->cpus && c->cpus[0])
+		set(l, "cpuset", "cpuset.cpus", c->cpus);
+	if (c->mems && c->mems[0])
+		set(l, "cpuset", "cpuset.mems", c->mems);
+}
+
+static void set_cpu_v2(struct limits *l, const struct oci_cpu *c)
+{
+	char text[64];
+
+	/* The kernel's own mapping of [2..262144] onto [1..10000]. */
+	if (c->shares.v)
+		set_i64(l, NULL, "cpu.weight", (int64_t)(1 + (c->shares.v - 2) * 9999 / 262142));
+	if (c->quota.v || c->period.v) {
+		int n = c->quota.v > 0 ? snprintf(text, sizeof(text), "%lld", (long long)c->quota.v)
+				       : snprintf(text, sizeof(text), "max");
+
+		snprintf(text + n, sizeof(text) - (size_t)n, " %llu",
+			 (unsigned long long)(c->period.v ? c->period.v : 100000));
+		set(l, NULL, "cpu.max", text);
+	}
+	if (c->burst.v)
+		set_i64(l, NULL, "cpu.max.burst", (int64_t)c->burst.v);
+	if (c->idle.v)
+		set_i64(l, NULL, "cpu.idle", c->idle.v);
+	if (c->cpus && c->cpus[0])
+		set(l, NULL, "cpuset.cpus", c->cpus);
+	if (c->mems && c->mems[0])
+		set(l, NULL, "cpuset.mems", c->mems);
+}
+
+static void set_throttles(struct limits *l, const oci_throttles_t *t, const char *v1_file,
+			  const char *v2_key)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		char text[96];
+
+		snprintf(text, sizeof(text), "%lld:%lld %s%llu", (long long)t->v[i].major.v,
+			 (long long)t->v[i].minor.v, l->layout == LAYOUT_V2 ? v2_key : "",
+			 (unsigned long long)t->v[i].rate.v);
+		set(l, "blkio", l->layout == LAYOUT_V2 ? "io.max" : v1_file, text);
+	}
+}
+
+static void set_block_io(struct limits *l, const struct oci_block_io *b)
+{
+	bool v2 = l->layout == LAYOUT_V2;
+
+	/* Ref: linux Documentation/admin-guide/cgroup-v2.rst: 1 to 10000, from 10 to 1000. */
+	if (b->weight.v && v2)
+		set_i64(l, NULL, "io.weight", (int64_t)(1 + (b->weight.v - 10) * 9999 / 990));
+	else if (b->weight.v)
+		set_i64(l, "blkio", "blkio.bfq.weight", (int64_t)b->weight.v);
+	for (size_t i = 0; i < b->weight_devices.n; i++) {
+		const struct oci_weight_device *w = &b->weight_devices.v[i];
+		char text[96];
+
+		snprintf(text, sizeof(text), "%lld:%lld %llu", (long long)w->major.v,
+			 (long long)w->minor.v, (unsigned long long)w->weight.v);
+		set(l, "blkio", v2 ? "io.bfq.weight" : "blkio.bfq.weight_device", text);
+	}
+	set_throttles(l, &b->read_bps, "blkio.throttle.read_bps_device", "rbps=");
+	set_throttles(l, &b->write_bps, "blkio.throttle.write_bps_device", "wbps=");
+	set_throttles(l, &b->read_iops, "blkio.throttle.read_iops_device", "riops=");
+	set_throttles(l, &b->write_iops, "blkio.throttle.write_iops_device", "wiops=");
+}
+
+static void set_rest(struct limits *l, const struct oci_resources *res)
+{
+	char file[128];
+
+	for (size_t i = 0; i < res->hugepage_limits.n; i++) {
+		const struct oci_hugepage_limit *h = &res->hugepage_limits.v[i];
+
+		snprintf(file, sizeof(file), "hugetlb.%.40s.%s", h->page_size,
+			 l->layout == LAYOUT_V2 ? "max" : "limit_in_bytes");
+		set_i64(l, "hugetlb", file, (int64_t)MIN(h->limit.v, (uint64_t)INT64_MAX));
+	}
+	if (res->network && l->layout == LAYOUT_V1) {
+		if (res->network->class_id.set)
+			set_i64(l, "net_cls", "net_cls.classid", (int64_t)res->network->class_id.v);
+		for (size_t i = 0; i < res->network->priorities.n; i++) {
+			char text[96];
+
+			snprintf(text, sizeof(text), "%.64s %llu",
+				 res->network->priorities.v[i].name,
+				 (unsigned long long)res->network->priorities.v[i].priority.v);
+			set(l, "net_prio", "net_prio.ifpriomap", text);
+		}
+	}
+	for (size_t i = 0; l->layout == LAYOUT_V2 && i < res->unified.n; i++)
+		set(l, NULL, res->unified.v[i].key, res->unified.v[i].value);
+}
+
+static int set_limits(enum layout layout, const char *path, const struct oci_resources *res,
+		      struct err *err)
+{
+	struct limits l = { .layout = layout, .path = path, .err = err };
+
+	if (!res)
+		return 0;
+	if (res->memory)
+		(layout == LAYOUT_V2 ? set_memory_v2 : set_memory_v1)(&l, res->memory);
+	if (res->cpu)
+		(layout == LAYOUT_V2 ? set_cpu_v2 : set_cpu_v1)(&l, res->cpu);
+	if (res->block_io)
+		set_block_io(&l, res->block_io);
+	set_rest(&l, res);
+	return l.result;
+}
+
+/* ---- the whole ---- */
+
+/* "/a/b", "a/b" and systemd's "slice:prefix:name" to one absolute path. */
+static int name_path(const struct oci_config *config, const char *id, char *buf, size_t len)
+{
+	const char *wish = config->lnx ? config->lnx->cgroups_path : NULL;
+	int n;
+
+	if (!wish || !wish[0])
+		n = snprintf(buf, len, "/husk/%s", id);
+	else if (wish[0] == '/')
+		n = snprintf(buf, len, "%s", wish);
+	else
+		n = snprintf(buf, len, "/%s", wish);
+	for (char *p = buf; *p; p++)
+		*p = *p == ':' ? '/' : *p;
+	while (n > 1 && n < (int)len && buf[n - 1] == '/')
+		buf[--n] = '\0';
+	return n < (int)len ? 0 : -ENAMETOOLONG;
+}
+
+static int make_v1(const char *path, pid_t pid, struct err *err)
+{
+	for (unsigned i = 0; i < ARRAY_LEN(v1_controllers); i++) {
+		int r;
+
+		if (!is_mounted(v1_controllers[i]))
+			continue;
+		r = make_dirs(v1_controllers[i], path, LAYOUT_V1);
+		if (r == 0)
+			r = move_in(v1_controllers[i], path, pid);
+		if (r < 0)
+			return err_errno(err, -r, "cgroup '%s' in hierarchy '%s'", path,
+					 v1_controllers[i]);
+	}
+	return 0;
+}
+
+static int make_v2(const char *path, pid_t pid, struct err *err)
+{
+	int r = make_dirs(NULL, path, LAYOUT_V2);
+
+	if (r == 0)
+		r = move_in(NULL, path, pid);
+	return r < 0 ? err_errno(err, -r, "cgroup '%s'", path) : 0;
+}
+
+int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err)
+{
+	char path[PATH_MAX];
+
+	*ret = NULL;
+	if (find_layout() == LAYOUT_NONE)
+		return 0;
+	if (name_path(config, id, path, sizeof(path)) < 0)
+		return err_set(err, -ENAMETOOLONG, "linux.cgroupsPath is too long");
+	*ret = strdup(path);
+	return *ret ? 0 : err_set(err, -ENOMEM, "cgroup: no memory");
+}
+
+int cgroup_create(const struct oci_config *config, const char *path, pid_t pid, struct err *err)
+{
+	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
+	enum layout layout = find_layout();
+	struct err why = { 0 };
+	int r = layout == LAYOUT_V2 ? make_v2(path, pid, &why) : make_v1(path, pid, &why);
+
+	if (r == 0)
+		r = set_limits(layout, path, res, &why);
+	if (r == 0)
+		return 1;
+	cgroup_remove(path, NULL);
+	if ((r == -EACCES || r == -EPERM || r == -EROFS) && geteuid() != 0) {
+		log_warn("%s, running without a cgroup of its own", why.msg);
+		return 0;
+	}
+	return err_set(err, r, "%s", why.msg);
+}
+
+int cgroup_update(const char *path, const struct oci_resources *res, struct err *err)
+{
+	enum layout layout = path ? find_layout() : LAYOUT_NONE;
+
+	if (layout == LAYOUT_NONE)
+		return err_set(err, -EOPNOTSUPP, "the container has no cgroup of its own");
+	return set_limits(layout, path, res, err);
+}
+
+/* Whoever is left in a cgroup that goes away was the container's. */
+static void kill_members(const char *dir)
+{
+	char text[4096], *at = text, *end;
+
+	if (read_text(dir, "cgroup.procs", text, sizeof(text)) < 0)
+		return;
+	for (;;) {
+		long pid = strtol(at, &end, 10);
+
+		if (end == at)
+			return;
+		if (pid > 1 && pid != getpid())
+			kill((pid_t)pid, SIGKILL);
+		at = end;
+	}
+}
+
+/* A cgroup is busy until its last process is gone for good. */
+static int remove_dir(const char *dir)
+{
+	struct timespec wait = { .tv_nsec = REMOVE_WAIT_NS };
+
+	for (int i = 0; rmdir(dir) < 0; i++) {
+		if (errno == ENOENT)
+			return 0;
+		if (errno != EBUSY || i == REMOVE_TRIES)
+			return -errno;
+		kill_members(dir);
+		nanosleep(&wait, NULL);
+	}
+	return 0;
+}
+
+int cgroup_remove(const char *path, struct err *err)
+{
+	enum layout layout = path && path[0] ? find_layout() : LAYOUT_NONE;
+	char dir[PATH_MAX];
+	int r = 0;
+
+	if (layout == LAYOUT_NONE)
+		return 0;
+	for (unsigned i = 0; i < ARRAY_LEN(v1_controllers) && r == 0; i++) {
+		if (layout == LAYOUT_V1 && !is_mounted(v1_controllers[i]))
+			continue;
+		if (dir_of(dir, layout == LAYOUT_V1 ? v1_controllers[i] : NULL, path) == 0)
+			r = remove_dir(dir);
+		if (layout == LAYOUT_V2)
+			break;
+	}
+	return r < 0 ? err_errno(err, -r, "remove cgroup '%s'", dir) : 0;
+}
+
+int cgroup_read_u64(const char *path, const char *controller, const char *v1_file,
+		    const char *v2_file, uint64_t *ret)
+{
+	enum layout layout = path ? find_layout() : LAYOUT_NONE;
+	char dir[PATH_MAX], text[64];
+	const char *file = layout == LAYOUT_V2 ? v2_file : v1_file;
+	int r;
+
+	if (layout == LAYOUT_NONE || !file)
+		return -ENOENT;
+	r = dir_of(dir, layout == LAYOUT_V1 ? controller : NULL, path);
+	if (r == 0)
+		r = read_text(dir, file, text, sizeof(text));
+	if (r == 0)
+		*ret = strtoull(text, NULL, 10);
+	return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cgroup on the host around all processes of a container.
+ *
+ * Theory of operation. On cgroup v2 there is one directory, on v1 and on hybrid hosts one in each
+ * mounted hierarchy; the same relative path everywhere, which the state remembers. The VMM process
+ * is put there before it starts threads, so everything it makes is inside. Without rights to make
+ * directories (an ordinary user) the container runs where the caller is, with a warning, unless
+ * limits were asked for.
+ */
+#ifndef RUNTIME_CGROUP_H
+#define RUNTIME_CGROUP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "oci/config.h"
+
+/* What husk itself needs beside the guest's memory: added to memory.limit on the host. */
+#define CGROUP_OVERHEAD (96ULL << 20)
+
+/**
+ * cgroup_name() - Path of the cgroup a container is to get
+ * @ret:	From malloc; NULL when this host has no cgroups
+ */
+int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err);
+
+/**
+ * cgroup_create() - Make the directories, set the limits, move a process in
+ *
+ * The path is on record by then, so that what a killed create leaves can be found.
+ * Return: 1; 0 not allowed to this user, who goes without; negative errno with nothing left.
+ */
+int cgroup_create(const struct oci_config *config, const char *path, pid_t pid, struct err *err);
+
+/* Set limits of an existing one. */
+int cgroup_update(const char *path, const struct oci_resources *res, struct err *err);
+
+/* Remove the directories; those that are gone already are no error. @path NULL: nothing. */
+int cgroup_remove(const char *path, struct err *err);
+
+/* A number in a file of the cgroup, for events. Return: 0; negative errno. */
+int cgroup_read_u64(const char *path, const char *controller, const char *v1_file,
+		    const char *v2_file, uint64_t *ret);
+
+#endif

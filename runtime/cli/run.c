@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* husk run: make a container, start it, and stay with it unless told to leave. */
+#include <stddef.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "foreground.h"
+#include "lifecycle.h"
+
+struct run_options {
+	struct create_options create;
+	bool detach, keep;
+};
+
+#define C(member) offsetof(struct run_options, create.member)
+#define O(member) offsetof(struct run_options, member)
+
+static const struct cli_option options[] = {
+	{ "bundle", 'b', CLI_STRING, C(bundle), "DIR", "the bundle (default: this directory)" },
+	{ "config", 'f', CLI_STRING, C(config), "FILE", "its configuration (BUNDLE/config.json)" },
+	{ "detach", 'd', CLI_FLAG, O(detach), NULL, "leave the container running" },
+	{ "keep", 0, CLI_FLAG, O(keep), NULL, "do not delete the container when it has ended" },
+	{ "console-socket", 0, CLI_STRING, C(console_socket), "PATH",
+	  "send the terminal's master to this socket" },
+	{ "pid-file", 0, CLI_STRING, C(pid_file), "FILE", "write the container's pid here" },
+	{ "preserve-fds", 0, CLI_UINT, C(n_preserve_fds), "N", "pass descriptors 3 to 2+N on" },
+	{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted: the guest has a root of its own" },
+	{ "no-new-keyring", 0, CLI_IGNORED_FLAG, 0, NULL,
+	  "accepted: the guest has keyrings of its own" },
+	{ "no-subreaper", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
+	{ "pidfd-socket", 0, CLI_IGNORED_STRING, 0, "PATH", NULL },
+	{ 0 },
+};
+
+static const struct cli_spec spec = {
+	.verb = "run",
+	.usage = "ID",
+	.about = "Makes a container and starts it. In the foreground husk ends with the status of\n"
+		 "the container's process, or 128 and its signal, and deletes the container.",
+	.options = options,
+	.min_args = 1,
+	.max_args = 1,
+};
+
+static int stay(const struct run_options *opt, const struct created *made)
+{
+	const char *root = cli_globals.root_path, *id = opt->create.id;
+	struct err err = { 0 };
+	int status;
+
+	if (foreground_begin(&err) < 0 || container_start(root, id, &err) < 0) {
+		cli_error(&err);
+		container_delete(root, id, true, NULL);
+		waitpid(made->pid, &status, 0);
+		return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : CLI_FAIL;
+	}
+	status = foreground_wait(made->pid, made->terminal, NULL, &err);
+	if (status < 0)
+		status = cli_error(&err);
+	if (!opt->keep && container_delete(root, id, true, &err) < 0)
+		log_warn("%s, ignoring", err.msg);
+	return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+	struct run_options opt = { .create = { .root = cli_globals.root_path } };
+	struct created made = { .terminal = -1 };
+	struct err err = { 0 };
+	int n, r;
+	enum cli_parsed p = cli_parse(&spec, argc, argv, &opt, &n);
+
+	if (p != CLI_OK)
+		return p == CLI_HELP ? 0 : CLI_FAIL;
+	opt.create.id = argv[1];
+	opt.create.foreground = !opt.detach && !opt.create.console_socket;
+	opt.create.cgroups_disabled =
+		cli_globals.cgroup_manager && !strcmp(cli_globals.cgroup_manager, "disabled");
+	if (container_create(&opt.create, &made, &err) < 0)
+		return cli_error(&err);
+	if (!opt.detach)
+		return stay(&opt, &made);
+	r = container_start(cli_globals.root_path, opt.create.id, &err);
+	if (r < 0)
+		container_delete(cli_globals.root_path, opt.create.id, true, NULL);
+	return r < 0 ? cli_error(&err) : 0;
+}

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Making a container. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cgroup.h"
+#include "control.h"
+#include "lifecycle.h"
+#include "oci/hooks.h"
+#include "vmmproc.h"
+
+#define CONFIG_NAME "config.json"
+
+/* What create has made so far; taken back when it fails. */
+struct making {
+	const struct create_options *opt;
+	struct oci_config *config;
+	char *config_text;
+	size_t config_len;
+	char bundle[PATH_MAX], rootfs[PATH_MAX];
+	struct statedir dir;
+	struct oci_state state;
+	int vmm_fd;	 /* our end of the pair */
+	int terminal_fd; /* where a terminal's master comes from, in the foreground */
+	pid_t vmm;
+	struct created result;
+};
+
+/* ---- before anything is made ---- */
+
+static int find_paths(struct making *m, struct err *err)
+{
+	const char *bundle = m->opt->bundle ? m->opt->bundle : ".";
+	const char *path = m->config->root->path;
+	struct stat st;
+
+	if (path[0] == '/')
+		snprintf(m->rootfs, sizeof(m->rootfs), "%s", path);
+	else if (snprintf(m->rootfs, sizeof(m->rootfs), "%s/%s", m->bundle, path) >=
+		 (int)sizeof(m->rootfs))
+		return err_set(err, -ENAMETOOLONG, "root.path in bundle '%s'", bundle);
+	if (stat(m->rootfs, &st) < 0)
+		return err_errno(err, errno, "config.json: root.path: '%s'", m->rootfs);
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "config.json: root.path: '%s' is not a directory",
+			       m->rootfs);
+	return 0;
+}
+
+static int read_config(struct making *m, struct err *err)
+{
+	const char *bundle = m->opt->bundle ? m->opt->bundle : ".";
+	char path[PATH_MAX];
+	int r;
+
+	if (!realpath(bundle, m->bundle))
+		return err_errno(err, errno, "bundle '%s'", bundle);
+	if (snprintf(path, sizeof(path), "%s/" CONFIG_NAME, m->bundle) >= (int)sizeof(path))
+		return err_set(err, -ENAMETOOLONG, "bundle '%s'", bundle);
+	if (m->opt->config)
+		snprintf(path, sizeof(path), "%s", m->opt->config);
+	r = oci_file_read(AT_FDCWD, path, &m->config_text, &m->config_len, err);
+	if (r == 0)
+		r = oci_config_parse(m->config_text, m->config_len, CONFIG_NAME, &m->config, err);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < m->config->warnings.n; i++)
+		log_warn("%s", m->config->warnings.v[i]);
+	return find_paths(m, err);
+}
+
+static int check_console(const struct making *m, struct err *err)
+{
+	bool terminal = m->config->process->terminal;
+
+	if (terminal && !m->opt->console_socket && !m->opt->foreground)
+		return err_set(err, -EINVAL,
+			       "cannot allocate tty if husk will detach without setting console "
+			       "socket");
+	if (!terminal && m->opt->console_socket)
+		return err_set(err, -EINVAL,
+			       "cannot use console socket if husk will not detach or allocate tty");
+	return 0;
+}
+
+/* ---- the directory ---- */
+
+static int fill_state(struct making *m, struct err *err)
+{
+	const struct oci_map *notes = &m->config->annotations;
+	struct oci_state *s = &m->state;
+
+	s->id = strdup(m->opt->id);
+	s->bundle = strdup(m->bundle);
+	s->rootfs = strdup(m->rootfs);
+	s->config_path = strdup(CONFIG_NAME);
+	s->created_ns = clock_realtime_ns();
+	s->owner_uid = geteuid();
+	s->annotations = calloc(notes->n + 1, sizeof(*s->annotations));
+	if (!s->id || !s->bundle || !s->rootfs || !s->config_path || !s->annotations)
+		return err_set(err, -ENOMEM, "create: no memory");
+	for (size_t i = 0; i < notes->n; i++) {
+		struct oci_pair *pair = &s->annotations[s->n_annotations++];
+
+		pair->key = strdup(notes->v[i].key);
+		pair->value = strdup(notes->v[i].value);
+		if (!pair->key || !pair->value)
+			return err_set(err, -ENOMEM, "create: no memory");
+	}
+	return 0;
+}
+
+static int fill_directory(struct making *m, struct err *err)
+{
+	int AUTO_FD fd =
+		openat(m->dir.fd, CONFIG_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r = fd < 0 ? -errno : fd_write_full(fd, m->config_text, m->config_len);
+
+	if (r < 0)
+		return err_errno(err, -r, "write '%s/%s'", m->dir.path, CONFIG_NAME);
+	return statedir_save(&m->dir, &m->state, err);
+}
+
+/* ---- the process ---- */
+
+static int fork_vmm(struct making *m, struct err *err)
+{
+	int pair[2], term[2] = { -1, -1 };
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_errno(err, errno, "socketpair");
+	if (m->opt->foreground && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, term) < 0) {
+		int r = err_errno(err, errno, "socketpair");
+
+		fd_close(pair[0]);
+		fd_close(pair[1]);
+		return r;
+	}
+	m->vmm = fork();
+	if (m->vmm == 0) {
+		const struct vmmproc_config config = {
+			.dir = &m->dir,
+			.config = m->config,
+			.bundle = m->bundle,
+			.rootfs = m->rootfs,
+			.console_socket = m->opt->console_socket,
+			.terminal_master_to = term[1],
+			.n_preserve_fds = m->opt->n_preserve_fds,
+			.parent_fd = pair[1],
+		};
+
+		fd_close(pair[0]);
+		fd_close(term[0]);
+		vmmproc_main(&config);
+	}
+	fd_close(pair[1]);
+	fd_close(term[1]);
+	m->vmm_fd = pair[0];
+	m->terminal_fd = term[0];
+	if (m->vmm < 0)
+		return err_errno(err, errno, "fork");
+	if (pid_start_time(m->vmm, &m->state.pid_start) < 0)
+		return err_set(err, -ESRCH, "the VMM process ended at once");
+	m->state.pid = m->vmm;
+	return 0;
+}
+
+/* Wait for one note of the VMM. Return: 0; its error. */
+static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
+{
+	char text[2 + ERR_MSG_MAX];
+	ssize_t n;
+
+	do
+		n = recv(m->vmm_fd, text, sizeof(text) - 1, 0);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return err_set(err, -ESRCH,
+			       "the VMM process of container '%s' ended before it was ready",
+			       m->opt->id);
+	text[n] = '\0';
+	if (text[0] == VMMPROC_ERROR)
+		return err_set(err, -EIO, "%s", text + 1);
+	return text[0] == (char)want ? 0 : err_set(err, -EPROTO, "VMM process: unexpected note");
+}
+
+static int run_create_hooks(struct making *m, struct err *err)
+{
+	static const enum oci_hook_kind kinds[] = { OCI_HOOK_PRESTART, OCI_HOOK_CREATE_RUNTIME,
+						    OCI_HOOK_CREATE_CONTAINER };
+	AUTO_FREE char *input = NULL;
+	int r = oci_state_print(&m->state, false, &input, err);
+
+	for (unsigned i = 0; r == 0 && i < ARRAY_LEN(kinds); i++)
+		r = oci_hooks_run(m->config, kinds[i], m->bundle, input, err);
+	return r;
+}
+
+static int receive_terminal(struct making *m, struct err *err)
+{
+	struct control_msg msg = { 0 };
+
+	if (!m->config->process->terminal || !m->opt->foreground)
+		return 0;
+	if (control_receive(m->terminal_fd, &msg) != 1 || msg.n_fds != 1) {
+		control_msg_done(&msg);
+		return err_set(err, -EPROTO, "the terminal did not come");
+	}
+	m->result.terminal = fd_steal(&msg.fds[0]);
+	msg.n_fds = 0;
+	control_msg_done(&msg);
+	return 0;
+}
+
+static int enter_cgroup(struct making *m, struct err *err)
+{
+	int r = cgroup_create(m->config, m->state.cgroup, m->vmm, err);
+
+	if (r == 0) {
+		free(m->state.cgroup);
+		m->state.cgroup = NULL;
+		return statedir_save(&m->dir, &m->state, err);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int bring_up(struct making *m, struct err *err)
+{
+	char go = VMMPROC_GO;
+	int r = fork_vmm(m, err);
+
+	/* Pid and cgroup are on record before anything can go wrong: delete then finds them. */
+	if (r == 0 && !m->opt->cgroups_disabled)
+		r = cgroup_name(m->config, m->opt->id, &m->state.cgroup, err);
+	if (r == 0)
+		r = statedir_save(&m->dir, &m->state, err);
+	if (r == 0 && m->state.cgroup)
+		r = enter_cgroup(m, err);
+	if (r == 0)
+		r = wait_note(m, VMMPROC_NAMESPACES, err);
+	if (r == 0)
+		r = receive_terminal(m, err);
+	if (r == 0)
+		r = run_create_hooks(m, err);
+	if (r == 0 && send(m->vmm_fd, &go, 1, MSG_NOSIGNAL) != 1)
+		r = err_set(err, -ESRCH, "the VMM process ended");
+	if (r == 0)
+		r = wait_note(m, VMMPROC_READY, err);
+	if (r < 0)
+		return r;
+	m->state.status = OCI_STATUS_CREATED;
+	r = statedir_save(&m->dir, &m->state, err);
+	if (r == 0 && m->opt->pid_file)
+		r = pid_file_write(m->opt->pid_file, m->vmm, err);
+	return r;
+}
+
+static void take_back(struct making *m)
+{
+	if (m->vmm > 0) {
+		kill(m->vmm, SIGKILL);
+		while (waitpid(m->vmm, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	cgroup_remove(m->state.cgroup, NULL);
+	if (m->dir.fd >= 0)
+		statedir_remove(&m->dir, NULL);
+}
+
+int container_create(const struct create_options *opt, struct created *ret, struct err *err)
+{
+	struct making m = { .opt = opt,
+			    .dir = STATEDIR_NONE,
+			    .vmm_fd = -1,
+			    .terminal_fd = -1,
+			    .vmm = -1,
+			    .result = { .terminal = -1 } };
+	int r = statedir_check_id(opt->id, err);
+
+	if (r == 0)
+		r = read_config(&m, err);
+	if (r == 0)
+		r = check_console(&m, err);
+	if (r == 0)
+		r = fill_state(&m, err);
+	if (r == 0)
+		r = statedir_create(opt->root, opt->id, &m.dir, err);
+	if (r == 0)
+		r = fill_directory(&m, err);
+	if (r == 0)
+		r = bring_up(&m, err);
+	if (r < 0) {
+		take_back(&m);
+		fd_close(m.result.terminal);
+	} else {
+		m.result.pid = m.vmm;
+		*ret = m.result;
+	}
+	fd_close(m.vmm_fd);
+	fd_close(m.terminal_fd);
+	statedir_close(&m.dir);
+	oci_state_done(&m.state);
+	oci_config_free(m.config);
+	free(m.config_text);
+	return r;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the VMM process asks of a guest: declared here by the caller, implemented by the machine
+ * (guest_vm.c), and for tests without a machine by tests/lib/fake_guest.c.
+ *
+ * Theory of operation. Everything happens on the loop's thread: calls come from it, events are
+ * delivered on it. boot() begins; ready() says that the guest is in its command loop. Processes
+ * have numbers chosen by the caller; started() is called once for each start(), ended() once after
+ * a started() that was 0, and only when all the process wrote has been delivered. died() may come
+ * at any time and ends everything.
+ */
+#ifndef RUNTIME_GUEST_H
+#define RUNTIME_GUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "oci/config.h"
+
+#define GUEST_INIT_ID 1U /* the container's own process */
+
+struct guest;
+
+struct guest_events {
+	void (*ready)(void *opaque);
+	/* @result: 0; negative errno of the guest. @why: what failed there, or "". */
+	void (*started)(void *opaque, uint32_t id, int result, const char *why);
+	/* @status: 0 to 255, 128 + signal */
+	void (*ended)(void *opaque, uint32_t id, unsigned status);
+	void (*died)(void *opaque, const struct err *err);
+	void *opaque;
+};
+
+struct guest_config {
+	const struct oci_config *config; /* borrowed until free */
+	const char *bundle;		 /* what relative paths are below */
+	const char *rootfs;		 /* absolute */
+	int console_log_fd;		 /* what the guest's kernel and init say; borrowed */
+};
+
+struct guest_process {
+	uint32_t id;
+	const struct oci_process *process; /* borrowed during the call */
+	/* Taken over by start(), also when it fails. With a terminal all three are the host's side
+	 * of it and only the first counts. */
+	int fds[3];
+	unsigned rows, cols;
+};
+
+struct guest_stats {
+	uint64_t memory_total, memory_used; /* bytes, as the guest sees it */
+	uint64_t cpu_ns;
+	uint32_t n_processes;
+};
+
+enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
+
+struct guest_ops {
+	const char *name;
+	/* Begin to start the guest. Return: 0; negative errno. */
+	int (*boot)(const struct guest_config *config, struct loop *loop,
+		    const struct guest_events *events, struct guest **ret, struct err *err);
+	void (*free)(struct guest *guest);
+	int (*start)(struct guest *guest, const struct guest_process *process, struct err *err);
+	/* Return: 0; -ESRCH no such process. */
+	int (*kill)(struct guest *guest, uint32_t id, int sig, enum guest_kill whom);
+	int (*resize)(struct guest *guest, uint32_t id, unsigned rows, unsigned cols);
+	int (*pause)(struct guest *guest, struct err *err);
+	int (*resume)(struct guest *guest, struct err *err);
+	int (*stats)(struct guest *guest, struct guest_stats *ret, struct err *err);
+	/* Called when nothing more is opened: drop rights. */
+	int (*lock_down)(struct guest *guest, struct err *err);
+};
+
+/* The one this program uses; a test program links another. */
+extern const struct guest_ops *const guest_backend_ops;
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest in a virtual machine: its kernel, init, files and size. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backends.h"
+#include "base/checked.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "guest_priv.h"
+#include "initx/cpio.h"
+#include "initx/guest.h"
+#include "initx/modules.h"
+#include "kernelstore.h"
+#include "rootfs/assemble.h"
+
+#define DEFAULT_RAM (512 * MIB)
+#define LEAST_RAM   (128 * MIB)
+#define LINUX_HZ    250
+#define CMDLINE_MAX 4096
+#define CMDLINE                                                                   \
+	"console=ttyS0 reboot=k panic=-1 quiet cryptomgr.notests no_timer_check " \
+	"tsc_early_khz=%u lpj=%u"
+
+/* ---- kernel and init ---- */
+
+static int open_kernel(const struct oci_config *config, char *path, size_t len, struct err *err)
+{
+	const struct oci_vm_kernel *k = config->vm ? config->vm->kernel : NULL;
+	int fd;
+
+	if (!k)
+		return kernelstore_open(oci_annotation(config, "dev.husk.kernel"), path, len, err);
+	snprintf(path, len, "%s", k->path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_errno(err, errno, "vm.kernel.path: open '%s'", path) : fd;
+}
+
+/* Modules lie beside a kernel of the store. */
+static int load_modules(const char *kernel, uint8_t **ret, size_t *ret_len, struct err *err)
+{
+	const char *slash = strrchr(kernel, '/');
+	char dir[PATH_MAX];
+	struct stat st;
+
+	*ret = NULL;
+	*ret_len = 0;
+	if (snprintf(dir, sizeof(dir), "%.*s/modules", slash ? (int)(slash - kernel) : 1,
+		     slash ? kernel : ".") >= (int)sizeof(dir))
+		return err_set(err, -ENAMETOOLONG, "kernel '%s'", kernel);
+	if (stat(dir, &st) < 0)
+		return 0;
+	return modules_blob(dir, modules_default, n_modules_default, ret, ret_len, err);
+}
+
+static int make_initrd(const char *kernel, struct err *err)
+{
+	static const char *const flags[] = { "modules" };
+	AUTO_FREE uint8_t *modules = NULL;
+	AUTO_FREE uint8_t *archive = NULL;
+	struct rtg_blob blob = { .key = "modules" };
+	struct guest_values values = { .flags = flags, .blobs = &blob };
+	struct rtg_output elf;
+	size_t len = 0;
+	int r = load_modules(kernel, &modules, &blob.len, err);
+
+	if (r < 0)
+		return r;
+	blob.data = modules;
+	values.n_flags = values.n_blobs = modules ? 1 : 0;
+	r = guest_compile(GUEST_INIT, RTG_AMD64, &values, &elf, err);
+	if (r < 0)
+		return r;
+	r = initramfs_make(elf.data, elf.len, &archive, &len, err);
+	rtg_output_done(&elf);
+	if (r < 0)
+		return r;
+	int AUTO_FD fd = memfd_create("initrd", MFD_CLOEXEC);
+
+	if (fd < 0)
+		return err_errno(err, errno, "memfd_create");
+	r = fd_write_full(fd, archive, len);
+	return r < 0 ? err_errno(err, -r, "write the initial RAM disk") : fd_steal(&fd);
+}
+
+static int place_container_init(struct guest *g, struct err *err)
+{
+	static const char *const flags[] = { "rootfs" };
+	struct guest_values values = { .flags = flags, .n_flags = 1 };
+	struct rtg_output payload;
+	int r = guest_compile(GUEST_CONTAINER, RTG_AMD64, &values, &payload, err);
+
+	if (r < 0)
+		return r;
+	r = guest_place_program(vm_config_region(g->vm), &payload, 0, NULL, err);
+	vm_config_written(g->vm, 0, (uint32_t)MIN(payload.len + 4096, (size_t)VM_CONFIG_BYTES));
+	rtg_output_done(&payload);
+	return r;
+}
+
+/* ---- files ---- */
+
+static uint64_t mount_attrs(uint64_t flags)
+{
+	static const struct {
+		uint64_t flag, attr;
+	} map[] = {
+		{ MS_RDONLY, MOUNT_ATTR_RDONLY },	  { MS_NOSUID, MOUNT_ATTR_NOSUID },
+		{ MS_NODEV, MOUNT_ATTR_NODEV },		  { MS_NOEXEC, MOUNT_ATTR_NOEXEC },
+		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME }, { MS_NOATIME, MOUNT_ATTR_NOATIME },
+	};
+	uint64_t attrs = 0;
+
+	for (unsigned i = 0; i < ARRAY_LEN(map); i++)
+		attrs |= flags & map[i].flag ? map[i].attr : 0;
+	return attrs;
+}
+
+/* The guest's own file systems cover what is bound there. */
+static bool is_covered(const char *dest)
+{
+	static const char *const tops[] = { "/dev", "/proc", "/sys" };
+
+	for (unsigned i = 0; i < ARRAY_LEN(tops); i++) {
+		size_t n = strlen(tops[i]);
+
+		if (!strncmp(dest, tops[i], n) && (dest[n] == '/' || !dest[n]))
+			return true;
+	}
+	return false;
+}
+
+static int fill_bind(const struct guest_config *gc, const struct oci_mount *m,
+		     struct rootfs_mount *ret, char **ret_source)
+{
+	const struct oci_mount_flags *f = &m->flags;
+
+	if (m->source[0] == '/')
+		*ret_source = strdup(m->source);
+	else if (asprintf(ret_source, "%s/%s", gc->bundle, m->source) < 0)
+		*ret_source = NULL;
+	*ret = (struct rootfs_mount){
+		.source = *ret_source,
+		.dest = m->destination,
+		.recursive = f->rbind,
+		.attr_set = mount_attrs(f->set),
+		.attr_clear = mount_attrs(f->clear),
+		.rattr_set = mount_attrs(f->rec_set),
+		.rattr_clear = mount_attrs(f->rec_clear),
+		.propagation = f->propagation & ~(uint64_t)MS_REC,
+		.rpropagation = f->propagation & MS_REC,
+		.ridmap = f->ridmap,
+	};
+	return *ret_source ? 0 : -ENOMEM;
+}
+
+static int open_idmap(const struct oci_mount *m, struct err *err)
+{
+	struct rootfs_idmap uids[340], gids[340];
+	size_t n = MIN(m->uid_mappings.n, ARRAY_LEN(uids));
+	size_t n_gids = MIN(m->gid_mappings.n, ARRAY_LEN(gids));
+
+	for (size_t i = 0; i < n; i++)
+		uids[i] = (struct rootfs_idmap){ (uint32_t)m->uid_mappings.v[i].container_id.v,
+						 (uint32_t)m->uid_mappings.v[i].host_id.v,
+						 (uint32_t)m->uid_mappings.v[i].size.v };
+	for (size_t i = 0; i < n_gids; i++)
+		gids[i] = (struct rootfs_idmap){ (uint32_t)m->gid_mappings.v[i].container_id.v,
+						 (uint32_t)m->gid_mappings.v[i].host_id.v,
+						 (uint32_t)m->gid_mappings.v[i].size.v };
+	return rootfs_idmap_open(uids, n, gids, n_gids, err);
+}
+
+static int collect_binds(const struct guest_config *gc, struct rootfs_mount *binds, char **sources,
+			 size_t *ret_n, struct err *err)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < gc->config->mounts.n; i++) {
+		const struct oci_mount *m = &gc->config->mounts.v[i];
+
+		if (!m->flags.bind)
+			continue;
+		if (is_covered(m->destination)) {
+			log_warn("config.json: mounts[%zu]: '%s' is a file system of the guest's "
+				 "own, "
+				 "ignoring the bind",
+				 i, m->destination);
+			continue;
+		}
+		if (fill_bind(gc, m, &binds[n], &sources[n]) < 0)
+			return err_set(err, -ENOMEM, "mounts: no memory");
+		*ret_n = ++n;
+		if (m->uid_mappings.n) {
+			int fd = open_idmap(m, err);
+
+			if (fd < 0)
+				return err_wrap(err, fd, "mounts[%zu].uidMappings", i);
+			binds[n - 1].userns_fd = fd;
+		}
+	}
+	return 0;
+}
+
+static int build_tree(const struct guest_config *gc, const struct rootfs_mount *binds, size_t n,
+		      struct err *err)
+{
+	const struct rootfs_spec spec = {
+		.rootfs = gc->rootfs, .readonly = false, .mounts = binds, .n_mounts = n
+	};
+	CLEANUP(rootfs_plan_freep) struct rootfs_plan *plan = NULL;
+	char stage[] = "/tmp/husk-stage.XXXXXX";
+	int r = rootfs_plan_new(&spec, &plan, err);
+
+	if (r < 0)
+		return r;
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_errno(err, errno, "make a mount namespace");
+	if (!mkdtemp(stage))
+		return err_errno(err, errno, "mkdir '%s'", stage);
+	r = rootfs_plan_apply(plan, stage, err);
+	rmdir(stage);
+	return r;
+}
+
+static int make_share(struct guest *g, const struct guest_config *gc, struct err *err)
+{
+	size_t room = gc->config->mounts.n + 1, n = 0;
+	AUTO_FREE struct rootfs_mount *binds = calloc(room, sizeof(*binds));
+	AUTO_FREE char **sources = calloc(room, sizeof(*sources));
+	struct fuse_options opt = { .owner = geteuid() ? FUSE_OWNER_XATTR : FUSE_OWNER_REAL };
+	int AUTO_FD tree = -1;
+	char path[64];
+	int r = binds && sources ? collect_binds(gc, binds, sources, &n, err)
+				 : err_set(err, -ENOMEM, "mounts: no memory");
+
+	if (r == 0 && n == 0) {
+		r = share_new(gc->rootfs, &opt, &g->share, err);
+	} else if (r == 0) {
+		r = tree = build_tree(gc, binds, n, err);
+		if (r >= 0) {
+			snprintf(path, sizeof(path), "/proc/self/fd/%d", tree);
+			r = share_new(path, &opt, &g->share, err);
+		}
+	}
+	for (size_t i = 0; i < n && sources; i++) {
+		free(sources[i]);
+		if (binds[i].userns_fd > 0)
+			fd_close(binds[i].userns_fd);
+	}
+	return r;
+}
+
+/* ---- size ---- */
+
+static uint64_t ram_bytes(const struct oci_config *config)
+{
+	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
+	uint64_t ram = DEFAULT_RAM;
+
+	if (config->vm && config->vm->hw_config && config->vm->hw_config->memory.set)
+		ram = config->vm->hw_config->memory.v;
+	else if (res && res->memory && res->memory->limit.v > 0)
+		ram = MIN((uint64_t)res->memory->limit.v, 64 * GIB);
+	return ALIGN_UP(MAX(ram, LEAST_RAM), MIB);
+}
+
+static unsigned n_vcpus(const struct oci_config *config)
+{
+	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
+	int64_t n = 1;
+
+	if (config->vm && config->vm->hw_config && config->vm->hw_config->vcpus.set)
+		n = config->vm->hw_config->vcpus.v;
+	else if (res && res->cpu && res->cpu->quota.v > 0)
+		n = (res->cpu->quota.v +
+		     (int64_t)(res->cpu->period.v ? res->cpu->period.v : 100000) - 1) /
+		    (int64_t)(res->cpu->period.v ? res->cpu->period.v : 100000);
+	return (unsigned)MAX(1, MIN(n, MIN((int64_t)HV_MAX_VCPUS, sysconf(_SC_NPROCESSORS_ONLN))));
+}
+
+static void build_cmdline(const struct oci_config *config, uint32_t tsc_khz, char *buf, size_t len)
+{
+	const struct oci_vm_kernel *k = config->vm ? config->vm->kernel : NULL;
+	size_t n = (size_t)snprintf(buf, len, CMDLINE, tsc_khz, tsc_khz / LINUX_HZ * 1000);
+
+	for (size_t i = 0; k && i < k->parameters.n && n < len; i++)
+		n += (size_t)snprintf(buf + n, len - n, " %s", k->parameters.v[i]);
+}
+
+int guest_machine_start(struct guest *g, const struct guest_config *gc, struct err *err)
+{
+	const char *backend = oci_annotation(gc->config, "dev.husk.backend");
+	struct vm_config vc = { .ram_bytes = ram_bytes(gc->config),
+				.n_vcpus = n_vcpus(gc->config) };
+	char kernel_path[PATH_MAX] = "", cmdline[CMDLINE_MAX];
+	int AUTO_FD kernel = -1;
+	int AUTO_FD initrd = -1;
+	int r = backend_find(backend ? backend : "auto", &vc.hv, err);
+
+	if (r == 0)
+		r = kernel = open_kernel(gc->config, kernel_path, sizeof(kernel_path), err);
+	if (r >= 0)
+		r = initrd = make_initrd(kernel_path, err);
+	if (r >= 0)
+		r = make_share(g, gc, err);
+	if (r < 0)
+		return r;
+	build_cmdline(gc->config, vm_tsc_khz(vc.hv), cmdline, sizeof(cmdline));
+	vc.kernel = (struct vm_file){ .fd = kernel, .name = kernel_path };
+	vc.linux64 = !gc->config->vm || !gc->config->vm->kernel;
+	vc.initrd = (struct vm_file){ .fd = initrd, .name = "initrd" };
+	vc.cmdline = cmdline;
+	vc.serial = &g->console;
+	vc.virtio_rng = true;
+	vc.guest = &g->channel;
+	vc.vsock = &g->vsock;
+	vc.fs[vc.n_fs++] = (struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
+	r = vm_new(&vc, &g->vm, err);
+	if (r == 0)
+		r = place_container_init(g, err);
+	if (r == 0)
+		r = share_start(g->share, err);
+	if (r == 0)
+		r = vm_start(g->vm, err);
+	g->started = r == 0;
+	return r;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The guest in a virtual machine: what its two halves share. */
+#ifndef RUNTIME_GUEST_PRIV_H
+#define RUNTIME_GUEST_PRIV_H
+
+#include <pthread.h>
+
+#include "guest.h"
+#include "pump.h"
+#include "share.h"
+#include "vmm/vm.h"
+
+#define GUEST_PORTS	 3072
+#define GUEST_FIRST_PORT 5000U
+#define GUEST_SIGNALS	 1024
+
+/* A process of the guest. */
+struct guest_proc {
+	struct guest_proc *next;
+	struct guest *guest;
+	uint32_t id;
+	bool running, ended;
+	unsigned status;
+	uint64_t ended_ns;
+	struct pump in, out[2];
+};
+
+/* One word of the mailbox, as it came. */
+struct guest_signal {
+	uint32_t value, id, stage, term_signal;
+	int32_t result;
+};
+
+struct guest {
+	const struct guest_config *config_in; /* borrowed during boot only */
+	const struct oci_config *config;
+	struct loop *loop;
+	struct guest_events events;
+
+	struct vm *vm;
+	struct share *share;
+	struct console_backend console;
+	struct guest_backend channel;
+	struct vsock_backend vsock;
+	struct loop_watch vm_exit;
+	bool started, ready, paused;
+
+	struct guest_proc *procs;
+	struct loop_timer drain; /* processes that have ended, with output on the way */
+
+	pthread_mutex_t lock;
+	struct loop_event signal_event;
+	struct guest_signal signals[GUEST_SIGNALS]; /* ring; guarded by lock, as all below */
+	unsigned first_signal, n_signals;
+	int port_fd[GUEST_PORTS]; /* what a connection to GUEST_FIRST_PORT + i gets */
+	unsigned next_port;
+};
+
+/* Build the machine and start it. */
+int guest_machine_start(struct guest *g, const struct guest_config *config, struct err *err);
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process of a configuration as a command block for the guest's init. */
+#include "guestcmd.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "initx/proto.h"
+
+#define DEFAULT_UMASK 022
+#define NAMESPACES    (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
+#define RLIMIT_BYTES  24
+#define IOPRIO_SHIFT  13
+
+const char *guestcmd_step_str(uint32_t step)
+{
+	static const char *const names[] = {
+		[INITX_STEP_BLOCK] = "command",
+		[INITX_STEP_RECORD] = "command record",
+		[INITX_STEP_STREAMS] = "streams",
+		[INITX_STEP_FORK] = "fork",
+		[INITX_STEP_NAMESPACES] = "namespaces",
+		[INITX_STEP_STDIO] = "standard streams",
+		[INITX_STEP_MOUNT] = "mounts",
+		[INITX_STEP_SYSCTL] = "linux.sysctl",
+		[INITX_STEP_DEVICE] = "linux.devices",
+		[INITX_STEP_HOSTNAME] = "hostname",
+		[INITX_STEP_LIMITS] = "process.rlimits, scheduler or oomScoreAdj",
+		[INITX_STEP_IDS] = "process.user",
+		[INITX_STEP_CAPS] = "process.capabilities",
+		[INITX_STEP_SECCOMP] = "linux.seccomp",
+		[INITX_STEP_CWD] = "process.cwd",
+		[INITX_STEP_EXEC] = "",
+		[INITX_STEP_MASK] = "linux.maskedPaths or readonlyPaths",
+	};
+
+	return step < ARRAY_LEN(names) && names[step] ? names[step] : "start";
+}
+
+/* Adds one item after the other; the first failure stays. */
+struct build {
+	struct command *c;
+	struct err *err;
+	int r;
+};
+
+static void add(struct build *b, uint16_t type, const void *payload, size_t len)
+{
+	if (b->r == 0)
+		b->r = command_item(b->c, type, payload, len, b->err);
+}
+
+static void add_u32(struct build *b, uint16_t type, const uint32_t *words, size_t n)
+{
+	if (b->r == 0)
+		b->r = command_item_u32(b->c, type, words, n, b->err);
+}
+
+static void add_strings(struct build *b, uint16_t type, const uint32_t *words, size_t n_words,
+			const char *const *strings, size_t n)
+{
+	if (b->r == 0)
+		b->r = command_item_strings(b->c, type, words, n_words, strings, n, b->err);
+}
+
+/* ---- the process ---- */
+
+static void add_user(struct build *b, const struct oci_user *u)
+{
+	uint32_t ids[3] = { 0, 0, DEFAULT_UMASK };
+	uint32_t *groups;
+
+	if (u) {
+		ids[0] = (uint32_t)u->uid.v;
+		ids[1] = (uint32_t)u->gid.v;
+		if (u->umask.set)
+			ids[2] = (uint32_t)u->umask.v;
+	}
+	if (u && u->additional_gids.n && b->r == 0) {
+		groups = calloc(u->additional_gids.n, sizeof(*groups));
+		if (!groups) {
+			b->r = err_set(b->err, -ENOMEM, "command: no memory");
+			return;
+		}
+		for (size_t i = 0; i < u->additional_gids.n; i++)
+			groups[i] = (uint32_t)u->additional_gids.v[i].v;
+		add_u32(b, INITX_ITEM_GROUPS, groups, u->additional_gids.n);
+		free(groups);
+	}
+	add_u32(b, INITX_ITEM_IDS, ids, 3);
+}
+
+static void add_caps(struct build *b, const struct oci_caps *caps)
+{
+	static const struct oci_caps none;
+	uint8_t bytes[40];
+
+	if (!caps)
+		caps = &none;
+	le64_store(bytes, caps->bounding_set);
+	le64_store(bytes + 8, caps->effective_set);
+	le64_store(bytes + 16, caps->inheritable_set);
+	le64_store(bytes + 24, caps->permitted_set);
+	le64_store(bytes + 32, caps->ambient_set);
+	add(b, INITX_ITEM_CAPS, bytes, sizeof(bytes));
+}
+
+static void add_limits(struct build *b, const struct oci_process *p)
+{
+	size_t n = p->rlimits.n;
+	uint8_t *bytes;
+	char text[16];
+
+	if (p->oom_score_adj.set)
+		add(b, INITX_ITEM_OOM_SCORE, text,
+		    (size_t)snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj.v));
+	if (!n || b->r < 0)
+		return;
+	bytes = calloc(n, RLIMIT_BYTES);
+	if (!bytes) {
+		b->r = err_set(b->err, -ENOMEM, "command: no memory");
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		le32_store(bytes + i * RLIMIT_BYTES, (uint32_t)p->rlimits.v[i].resource);
+		le64_store(bytes + i * RLIMIT_BYTES + 8, p->rlimits.v[i].soft.v);
+		le64_store(bytes + i * RLIMIT_BYTES + 16, p->rlimits.v[i].hard.v);
+	}
+	add(b, INITX_ITEM_RLIMIT, bytes, n * RLIMIT_BYTES);
+	free(bytes);
+}
+
+static int policy_number(const char *policy)
+{
+	static const struct {
+		const char *name;
+		int number;
+	} policies[] = {
+		{ "SCHED_OTHER", SCHED_OTHER }, { "SCHED_FIFO", SCHED_FIFO },
+		{ "SCHED_RR", SCHED_RR },	{ "SCHED_BATCH", SCHED_BATCH },
+		{ "SCHED_IDLE", SCHED_IDLE },
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(policies); i++) {
+		if (!strcmp(policies[i].name, policy))
+			return policies[i].number;
+	}
+	return -1;
+}
+
+static void add_scheduling(struct build *b, const struct oci_process *p)
+{
+	if (p->scheduler) {
+		int policy = policy_number(p->scheduler->policy);
+		uint32_t words[2] = { (uint32_t)policy, (uint32_t)p->scheduler->priority.v };
+		uint32_t nice = (uint32_t)(int32_t)p->scheduler->nice.v;
+
+		if (policy < 0 && b->r == 0) {
+			b->r = err_set(b->err, -EOPNOTSUPP,
+				       "process.scheduler.policy: %s is not supported",
+				       p->scheduler->policy);
+			return;
+		}
+		add_u32(b, INITX_ITEM_SCHEDULER, words, 2);
+		if (p->scheduler->nice.set)
+			add_u32(b, INITX_ITEM_NICE, &nice, 1);
+	}
+	if (p->io_priority) {
+		const char *class = p->io_priority->class;
+		uint32_t number = !strcmp(class, "IOPRIO_CLASS_RT")   ? 1
+				  : !strcmp(class, "IOPRIO_CLASS_BE") ? 2
+								      : 3;
+		uint32_t word = number << IOPRIO_SHIFT | (uint32_t)p->io_priority->priority.v;
+
+		add_u32(b, INITX_ITEM_IOPRIO, &word, 1);
+	}
+}
+
+static void add_seccomp(struct build *b, const struct oci_seccomp *s)
+{
+	AUTO_FREE void *filter = NULL;
+	AUTO_FREE uint8_t *bytes = NULL;
+	uint32_t flags = 0;
+	size_t len = 0;
+
+	if (!s || b->r < 0)
+		return;
+	b->r = seccomp_compile(s, &filter, &len, &flags, b->err);
+	if (b->r < 0 || !filter)
+		return;
+	bytes = malloc(len + 8);
+	if (!bytes) {
+		b->r = err_set(b->err, -ENOMEM, "seccomp: no memory");
+		return;
+	}
+	le32_store(bytes, flags);
+	le32_store(bytes + 4, (uint32_t)(len / 8));
+	memcpy(bytes + 8, filter, len);
+	add(b, INITX_ITEM_SECCOMP, bytes, len + 8);
+}
+
+static void add_streams(struct build *b, const struct guestcmd_streams *s)
+{
+	uint32_t stdio[6] = { 0 };
+	uint32_t terminal[3] = { s->rows, s->cols, s->ports[0] };
+
+	if (s->terminal)
+		add_u32(b, INITX_ITEM_TERMINAL, terminal, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		stdio[2 * i] = s->terminal   ? INITX_STDIO_TERMINAL
+			       : s->ports[i] ? INITX_STDIO_PIPE
+					     : INITX_STDIO_NULL;
+		stdio[2 * i + 1] = s->terminal ? 0 : s->ports[i];
+	}
+	add_u32(b, INITX_ITEM_STDIO, stdio, 6);
+}
+
+/* ---- the container ---- */
+
+/* What init has already, and what the file server shows. */
+static bool is_given(const struct oci_mount *m)
+{
+	const char *d = m->destination;
+
+	return m->flags.bind || !strcmp(d, "/dev") || !strcmp(d, "/dev/pts") ||
+	       !strcmp(d, "/dev/mqueue");
+}
+
+static void add_mount(struct build *b, const char *source, const char *target, const char *type,
+		      uint64_t flags, const char *data)
+{
+	const char *strings[] = { source, target, type, data };
+	uint32_t words[2] = { (uint32_t)flags, (uint32_t)(flags >> 32) };
+
+	add_strings(b, INITX_ITEM_MOUNT, words, 2, strings, 4);
+}
+
+static void add_mounts(struct build *b, const struct oci_config *config)
+{
+	for (size_t i = 0; i < config->mounts.n; i++) {
+		const struct oci_mount *m = &config->mounts.v[i];
+		const char *type = m->type;
+		char target[4200];
+
+		if (is_given(m))
+			continue;
+		/* A guest has one hierarchy, and shows it whole. */
+		if (!strcmp(type, "cgroup"))
+			type = "cgroup2";
+		snprintf(target, sizeof(target), "%s%s", m->destination[0] == '/' ? "" : "/",
+			 m->destination);
+		/* It is there already; a second one on top of itself is refused by the kernel. */
+		if (!strcmp(type, "sysfs") && !strcmp(target, "/sys")) {
+			add_mount(b, "", target, "", m->flags.set | MS_REMOUNT | MS_BIND, "");
+			continue;
+		}
+		add_mount(b, m->source && m->source[0] ? m->source : type, target, type,
+			  m->flags.set, strcmp(type, "cgroup2") ? m->flags.data : "");
+	}
+}
+
+static void add_devices(struct build *b, const struct oci_linux *l)
+{
+	for (size_t i = 0; i < l->devices.n; i++) {
+		const struct oci_device *d = &l->devices.v[i];
+		uint32_t type = d->type[0] == 'b' ? S_IFBLK : d->type[0] == 'p' ? S_IFIFO : S_IFCHR;
+		uint32_t mode = d->file_mode.set ? (uint32_t)d->file_mode.v : 0666;
+		uint32_t words[6] = { type | mode,	    (uint32_t)d->major.v,
+				      (uint32_t)d->minor.v, (uint32_t)d->uid.v,
+				      (uint32_t)d->gid.v,   0 };
+
+		add_strings(b, INITX_ITEM_DEVICE, words, 6, &d->path, 1);
+	}
+}
+
+static void add_container(struct build *b, const struct oci_config *config)
+{
+	const struct oci_linux *l = config->lnx;
+	uint32_t flags = NAMESPACES;
+
+	if (oci_namespace_find(config, CLONE_NEWCGROUP))
+		flags |= CLONE_NEWCGROUP;
+	add_u32(b, INITX_ITEM_UNSHARE, &flags, 1);
+	if (config->hostname && config->hostname[0])
+		add(b, INITX_ITEM_HOSTNAME, config->hostname, strlen(config->hostname));
+	if (config->domainname && config->domainname[0])
+		add(b, INITX_ITEM_DOMAINNAME, config->domainname, strlen(config->domainname));
+	/* The process ids that /proc shows are those of the namespace it is mounted in. */
+	add_mounts(b, config);
+	if (l)
+		add_devices(b, l);
+	for (size_t i = 0; l && i < l->sysctl.n; i++) {
+		const char *pair[] = { l->sysctl.v[i].key, l->sysctl.v[i].value };
+
+		add_strings(b, INITX_ITEM_SYSCTL, NULL, 0, pair, 2);
+	}
+	for (size_t i = 0; l && i < l->masked_paths.n; i++)
+		add_strings(b, INITX_ITEM_MASKED, NULL, 0,
+			    (const char *const *)&l->masked_paths.v[i], 1);
+	for (size_t i = 0; l && i < l->readonly_paths.n; i++)
+		add_strings(b, INITX_ITEM_READONLY, NULL, 0,
+			    (const char *const *)&l->readonly_paths.v[i], 1);
+	if (config->root->readonly)
+		add_mount(b, "", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "");
+}
+
+int guestcmd_build(const struct oci_config *config, const struct oci_process *p, uint32_t id,
+		   uint32_t init_id, const struct guestcmd_streams *streams, struct command **ret,
+		   struct err *err)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	uint32_t enter[2] = { NAMESPACES, init_id };
+	struct build b = { .err = err };
+	int r = command_new(p->args.v[0], (const char *const *)p->args.v,
+			    (const char *const *)p->env.v, &c, err);
+
+	if (r == 0)
+		r = command_record(c, id, err);
+	if (r < 0)
+		return r;
+	b.c = c;
+	if (oci_namespace_find(config, CLONE_NEWCGROUP))
+		enter[0] |= CLONE_NEWCGROUP;
+	if (init_id)
+		add_u32(&b, INITX_ITEM_ENTER, enter, 2);
+	else
+		add_container(&b, config);
+	add_streams(&b, streams);
+	add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
+	add_user(&b, p->user);
+	add_caps(&b, p->capabilities);
+	add_limits(&b, p);
+	add_scheduling(&b, p);
+	if (p->no_new_privileges)
+		add(&b, INITX_ITEM_NO_NEW_PRIVS, "", 0);
+	add_seccomp(&b, config->lnx ? config->lnx->seccomp : NULL);
+	if (b.r == 0)
+		*ret = STEAL_PTR(c);
+	return b.r;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The life of a container after its creation, from the side of the verbs. */
+#include "lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "cgroup.h"
+#include "control.h"
+#include "oci/hooks.h"
+
+#define CONFIG_NAME	"config.json"
+#define KILL_TIMEOUT_MS 10000
+
+int signal_parse(const char *text)
+{
+	const char *name = !strncasecmp(text, "SIG", 3) ? text + 3 : text;
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	if (text[0] >= '0' && text[0] <= '9' && !*end)
+		return n >= 0 && n <= SIGRTMAX ? (int)n : -EINVAL;
+	for (int sig = 1; sig < 32; sig++) {
+		const char *abbrev = sigabbrev_np(sig);
+
+		if (abbrev && !strcasecmp(abbrev, name))
+			return sig;
+	}
+	if (!strcasecmp(name, "CLD"))
+		return SIGCHLD;
+	if (!strcasecmp(name, "IOT"))
+		return SIGABRT;
+	if (!strcasecmp(name, "POLL"))
+		return SIGPOLL;
+	/* In the guest the numbers are the kernel's: 34 is the first that libraries leave free. */
+	if (!strncasecmp(name, "RTMIN", 5)) {
+		n = strtol(name + 5, &end, 10);
+		return !*end && n >= 0 && n <= 30 ? 34 + (int)n : -EINVAL;
+	}
+	if (!strncasecmp(name, "RTMAX", 5)) {
+		n = strtol(name + 5, &end, 10);
+		return !*end && n <= 0 && n >= -30 ? 64 + (int)n : -EINVAL;
+	}
+	return -EINVAL;
+}
+
+int pid_file_write(const char *path, pid_t pid, struct err *err)
+{
+	const char *slash = strrchr(path, '/');
+	char temp[PATH_MAX], text[16];
+	int n = snprintf(text, sizeof(text), "%d", (int)pid), r;
+
+	if (snprintf(temp, sizeof(temp), "%.*s.%s.%d", slash ? (int)(slash - path + 1) : 0, path,
+		     slash ? slash + 1 : path, (int)getpid()) >= (int)sizeof(temp))
+		return err_set(err, -ENAMETOOLONG, "pid file '%s'", path);
+	int AUTO_FD fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return err_errno(err, errno, "create pid file '%s'", path);
+	r = fd_write_full(fd, text, (size_t)n);
+	if (r == 0 && rename(temp, path) < 0)
+		r = -errno;
+	if (r < 0) {
+		unlink(temp);
+		return err_errno(err, -r, "write pid file '%s'", path);
+	}
+	return 0;
+}
+
+int container_load(const char *root, const char *id, bool lock, struct statedir *ret_dir,
+		   struct oci_state *ret, struct err *err)
+{
+	struct statedir dir = STATEDIR_NONE;
+	int r = statedir_open(root, id, lock, &dir, err);
+
+	if (r < 0)
+		return r;
+	r = statedir_load(&dir, ret, err);
+	if (r == -ENOENT)
+		err_set(err, r, "container does not exist: '%s'", id);
+	if (r < 0)
+		statedir_close(&dir);
+	else
+		*ret_dir = dir;
+	return r;
+}
+
+/* Hooks after creation come from the copy of the configuration in the state directory. */
+static int run_hooks(const struct statedir *dir, const struct oci_state *state,
+		     enum oci_hook_kind kind, struct err *err)
+{
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	AUTO_FREE char *text = NULL;
+	AUTO_FREE char *input = NULL;
+	size_t len = 0;
+	int r = oci_file_read(dir->fd, CONFIG_NAME, &text, &len, err);
+
+	if (r == 0)
+		r = oci_config_parse(text, len, CONFIG_NAME, &config, err);
+	if (r == 0)
+		r = oci_state_print(state, false, &input, err);
+	if (r == 0)
+		r = oci_hooks_run(config, kind, state->bundle, input, err);
+	return r;
+}
+
+/* ---- start ---- */
+
+static int check_startable(const struct oci_state *state, struct err *err)
+{
+	switch (state->status) {
+	case OCI_STATUS_CREATED: return 0;
+	case OCI_STATUS_STOPPED:
+		return err_set(err, -EINVAL, "cannot start a container that has stopped");
+	case OCI_STATUS_RUNNING:
+		return err_set(err, -EINVAL, "cannot start an already running container");
+	case OCI_STATUS_CREATING:
+	case OCI_STATUS_PAUSED:
+	case OCI_STATUS_MAX_: break;
+	}
+	return err_set(err, -EINVAL, "cannot start a container in the %s state",
+		       oci_status_str(state->status));
+}
+
+int container_start(const char *root, const char *id, struct err *err)
+{
+	struct statedir dir = STATEDIR_NONE;
+	struct oci_state state = { 0 };
+	int r = container_load(root, id, true, &dir, &state, err);
+
+	if (r < 0)
+		return r;
+	r = check_startable(&state, err);
+	if (r == 0)
+		r = control_call(&dir, &(struct control_msg){ .op = CONTROL_START }, NULL, err);
+	if (r == 0) {
+		state.status = OCI_STATUS_RUNNING;
+		r = statedir_save(&dir, &state, err);
+	}
+	if (r == 0) {
+		struct err hook_err = { 0 };
+
+		/* Ref: runtime-spec v1.2 runtime.md: a failure here is only logged. */
+		if (run_hooks(&dir, &state, OCI_HOOK_POSTSTART, &hook_err) < 0)
+			log_warn("%s, ignoring", hook_err.msg);
+	}
+	oci_state_done(&state);
+	statedir_close(&dir);
+	return r;
+}
+
+/* ---- kill ---- */
+
+int container_kill(const char *root, const char *id, int sig, bool all, struct err *err)
+{
+	struct control_msg m = { .op = CONTROL_KILL,
+				 .arg0 = sig,
+				 .arg1 = all ? CONTROL_KILL_ALL : 0 };
+	struct statedir dir = STATEDIR_NONE;
+	struct oci_state state = { 0 };
+	int r = container_load(root, id, false, &dir, &state, err);
+
+	if (r < 0)
+		return r;
+	if (state.status == OCI_STATUS_STOPPED || state.status == OCI_STATUS_CREATING)
+		/* With --all there may be nothing left to end, which is fine. */
+		r = all ? 0 : err_set(err, -ESRCH, "container not running");
+	else if (sig == SIGKILL && state.status == OCI_STATUS_PAUSED)
+		/* A guest that stands still cannot end its processes. */
+		r = kill(state.pid, SIGKILL) < 0 ? err_errno(err, errno, "kill") : 0;
+	else
+		r = control_call(&dir, &m, NULL, err);
+	if (r == -ESRCH)
+		err_set(err, r, "container not running");
+	oci_state_done(&state);
+	statedir_close(&dir);
+	return r;
+}
+
+/* ---- delete ---- */
+
+/* End the VMM and wait for it; whoever is its parent collects it. */
+static int end_vmm(const struct oci_state *state, struct err *err)
+{
+	int AUTO_FD fd = state->pid > 0 ? (int)syscall(SYS_pidfd_open, state->pid, 0) : -1;
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	/* A create that was killed before it had a process. */
+	if (state->pid <= 0)
+		return 0;
+	if (fd < 0)
+		return errno == ESRCH ? 0 : err_errno(err, errno, "pidfd_open");
+	/* The descriptor is of that pid now: is it still that process? */
+	if (!pid_alive(state->pid, state->pid_start))
+		return 0;
+	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
+		return err_errno(err, errno, "kill process %d", (int)state->pid);
+	if (poll(&p, 1, KILL_TIMEOUT_MS) <= 0)
+		return err_set(err, -ETIMEDOUT, "process %d does not end", (int)state->pid);
+	return 0;
+}
+
+static int remove_all(struct statedir *dir, struct oci_state *state, struct err *err)
+{
+	struct err later = { 0 };
+
+	/* What was begun is finished, whatever fails on the way. */
+	if (cgroup_remove(state->cgroup, &later) < 0)
+		log_warn("%s, ignoring", later.msg);
+	if (!state->poststop_done && state->status != OCI_STATUS_CREATING) {
+		state->poststop_done = true;
+		state->status = OCI_STATUS_STOPPED;
+		statedir_save(dir, state, NULL);
+		if (run_hooks(dir, state, OCI_HOOK_POSTSTOP, &later) < 0)
+			log_warn("%s, ignoring", later.msg);
+	}
+	return statedir_remove(dir, err);
+}
+
+static int delete_loaded(struct statedir *dir, struct oci_state *state, bool force, struct err *err)
+{
+	int r = 0;
+
+	if (state->status == OCI_STATUS_RUNNING || state->status == OCI_STATUS_PAUSED) {
+		if (!force)
+			return err_set(err, -EBUSY,
+				       "cannot delete container %s that is not stopped: %s",
+				       dir->id, oci_status_str(state->status));
+	}
+	if (state->status != OCI_STATUS_STOPPED)
+		r = end_vmm(state, err);
+	return r < 0 ? r : remove_all(dir, state, err);
+}
+
+int container_delete(const char *root, const char *id, bool force, struct err *err)
+{
+	struct statedir dir = STATEDIR_NONE;
+	struct oci_state state = { 0 };
+	int r = statedir_open(root, id, true, &dir, err);
+
+	if (r == -ENOENT && force)
+		return 0;
+	if (r < 0)
+		return r;
+	r = statedir_load(&dir, &state, err);
+	if (r == 0)
+		r = delete_loaded(&dir, &state, force, err);
+	/* A create that was killed before it wrote, or a damaged state. */
+	else if (r == -ENOENT || force)
+		r = statedir_remove(&dir, err);
+	oci_state_done(&state);
+	statedir_close(&dir);
+	return r;
+}
+
+/* ---- pause and resume ---- */
+
+static int change_pace(const char *root, const char *id, enum control_op op, struct err *err)
+{
+	bool pausing = op == CONTROL_PAUSE;
+	struct statedir dir = STATEDIR_NONE;
+	struct oci_state state = { 0 };
+	int r = container_load(root, id, true, &dir, &state, err);
+
+	if (r < 0)
+		return r;
+	if (pausing && state.status == OCI_STATUS_PAUSED)
+		r = err_set(err, -EINVAL, "container already paused");
+	else if (pausing && state.status != OCI_STATUS_RUNNING &&
+		 state.status != OCI_STATUS_CREATED)
+		r = err_set(err, -ESRCH, "container not running");
+	else if (!pausing && state.status != OCI_STATUS_PAUSED)
+		r = err_set(err, -EINVAL, "container not paused");
+	else if (pausing && state.status == OCI_STATUS_CREATED)
+		r = err_set(err, -EINVAL, "cannot pause a container that was not started");
+	if (r == 0)
+		r = control_call(&dir, &(struct control_msg){ .op = op }, NULL, err);
+	if (r == 0) {
+		state.status = pausing ? OCI_STATUS_PAUSED : OCI_STATUS_RUNNING;
+		r = statedir_save(&dir, &state, err);
+	}
+	oci_state_done(&state);
+	statedir_close(&dir);
+	return r;
+}
+
+int container_pause(const char *root, const char *id, struct err *err)
+{
+	return change_pace(root, id, CONTROL_PAUSE, err);
+}
+
+int container_resume(const char *root, const char *id, struct err *err)
+{
+	return change_pace(root, id, CONTROL_RESUME, err);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of a container, from the side of the verbs.
+ *
+ * Theory of operation. creating -> created -> running <-> paused -> stopped -> (deleted). create
+ * checks everything before it makes anything; from then on a failure takes back all that was made.
+ * Each verb that changes a container holds the lock of its directory. Nothing here lives on but the
+ * VMM process, whose parent is the caller of husk once husk has ended.
+ */
+#ifndef RUNTIME_LIFECYCLE_H
+#define RUNTIME_LIFECYCLE_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "statedir.h"
+
+struct create_options {
+	const char *root; /* of the state directories */
+	const char *id;
+	const char *bundle; /* NULL: "." */
+	const char *config; /* NULL: BUNDLE/config.json */
+	const char *console_socket, *pid_file;
+	unsigned n_preserve_fds;
+	bool foreground; /* a terminal comes to this process, not to a console socket */
+	bool cgroups_disabled;
+};
+
+struct created {
+	pid_t pid;
+	int terminal; /* the master when foreground and it has one, else -1; owned by the caller */
+};
+
+/**
+ * container_create() - Make a container and bring its guest up to the point of start
+ *
+ * Return: 0; negative errno with nothing left behind.
+ */
+int container_create(const struct create_options *opt, struct created *ret, struct err *err);
+
+/* Let the container's process go, run the poststart hooks. */
+int container_start(const char *root, const char *id, struct err *err);
+
+/* Return: 0; -ESRCH "container not running". */
+int container_kill(const char *root, const char *id, int sig, bool all, struct err *err);
+
+/**
+ * container_delete() - Remove what is left of a stopped container
+ * @force:	End it first; one that does not exist is no error
+ */
+int container_delete(const char *root, const char *id, bool force, struct err *err);
+
+int container_pause(const char *root, const char *id, struct err *err);
+int container_resume(const char *root, const char *id, struct err *err);
+
+/**
+ * container_load() - Open a container and read its state
+ * @lock:	Hold its lock until statedir_close()
+ *
+ * Return: 0; -ENOENT.
+ */
+int container_load(const char *root, const char *id, bool lock, struct statedir *ret_dir,
+		   struct oci_state *ret, struct err *err);
+
+/* Write a pid as engines want it: whole or not at all. */
+int pid_file_write(const char *path, pid_t pid, struct err *err);
+
+/* A signal by name, with and without SIG, or number. Return: the number; -EINVAL. */
+int signal_parse(const char *text);
+
+#endif

@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VMM process: control connections, signals, and the container's end. */
+#include "vmmproc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "console.h"
+#include "control.h"
+#include "guest.h"
+
+#define LOG_NAME	 "log"
+#define CONSOLE_LOG_NAME "console.log"
+#define CONNS_MAX	 1024
+
+/* One control connection. */
+struct conn {
+	struct conn *next;
+	struct vmmproc *vp;
+	struct loop_watch watch;
+	int fd;
+	uint32_t process; /* the one it stands for, 0 for none */
+};
+
+struct vmmproc {
+	const struct vmmproc_config *config;
+	struct loop *loop;
+	struct guest *guest;
+	struct loop_watch parent, listener, signals;
+	struct loop_timer end_timer;
+	int parent_fd, listen_fd, signal_fd;
+	int stdio[3];
+	int tty; /* the terminal's slave, for its size */
+	bool ready, started, ended;
+	struct conn *starter; /* the connection that asked for START, while it waits */
+	uint32_t last_id;
+	unsigned n_conns;
+	struct conn *conns;
+	unsigned status;
+};
+
+/* ---- to create ---- */
+
+static void note_error(int fd, const struct err *err)
+{
+	char text[1 + ERR_MSG_MAX];
+	int n = snprintf(text, sizeof(text), "%c%s", VMMPROC_ERROR, err->msg);
+
+	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) < 0)
+		log_err("%s", err->msg);
+}
+
+static int note(int fd, enum vmmproc_note n)
+{
+	char c = (char)n;
+
+	return send(fd, &c, 1, MSG_NOSIGNAL) == 1 ? 0 : -EPIPE;
+}
+
+/* ---- connections ---- */
+
+static void conn_close(struct conn *c)
+{
+	struct conn **at = &c->vp->conns;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+	if (c->vp->starter == c)
+		c->vp->starter = NULL;
+	loop_watch_remove(&c->watch);
+	fd_close(c->fd);
+	c->vp->n_conns--;
+	free(c);
+}
+
+static void conn_reply(struct conn *c, int result, const char *text)
+{
+	struct control_msg m = { .op = CONTROL_REPLY,
+				 .arg0 = result,
+				 .text = (char *)(uintptr_t)text,
+				 .len = text ? strlen(text) : 0 };
+
+	control_send(c->fd, &m);
+}
+
+static struct conn *conn_of(struct vmmproc *vp, uint32_t process)
+{
+	struct conn *c = vp->conns;
+
+	while (c && c->process != process)
+		c = c->next;
+	return c;
+}
+
+/* The proxy of a process is gone: engines end an executed process that way. */
+static void conn_broken(struct conn *c)
+{
+	if (c->process && c->vp->guest)
+		guest_backend_ops->kill(c->vp->guest, c->process, SIGKILL, GUEST_KILL_ONE);
+	conn_close(c);
+}
+
+/* ---- requests ---- */
+
+static void finish(struct vmmproc *vp, unsigned status)
+{
+	if (vp->ended)
+		return;
+	vp->ended = true;
+	vp->status = status;
+	loop_stop(vp->loop);
+}
+
+static void serve_start(struct conn *c)
+{
+	struct vmmproc *vp = c->vp;
+	const struct oci_process *p = vp->config->config->process;
+	struct guest_process gp = { .id = GUEST_INIT_ID, .process = p };
+	struct err err = { 0 };
+	int r;
+
+	if (vp->started || vp->starter) {
+		conn_reply(c, -EBUSY, "cannot start an already running container");
+		return;
+	}
+	for (int i = 0; i < 3; i++)
+		gp.fds[i] = fd_steal(&vp->stdio[i]);
+	if (p->terminal)
+		console_size(gp.fds[0], &gp.rows, &gp.cols);
+	/* started() may come before start() returns. */
+	vp->starter = c;
+	r = guest_backend_ops->start(vp->guest, &gp, &err);
+	if (r < 0) {
+		vp->starter = NULL;
+		conn_reply(c, r, err.msg);
+		finish(vp, 1);
+	}
+}
+
+static void serve_exec(struct conn *c, struct control_msg *m)
+{
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	struct guest_process gp = { .id = ++c->vp->last_id };
+	struct err err = { 0 };
+	int r = oci_process_parse(m->text, m->len, "process", &config, &err);
+	unsigned want;
+
+	if (r < 0) {
+		conn_reply(c, r, err.msg);
+		return;
+	}
+	want = config->process->terminal ? 1 : 3;
+	if (m->n_fds != want || c->process) {
+		conn_reply(c, -EPROTO, "exec: wrong number of descriptors");
+		return;
+	}
+	gp.process = config->process;
+	for (unsigned i = 0; i < 3; i++)
+		gp.fds[i] = i < want ? fd_steal(&m->fds[i]) : -1;
+	m->n_fds = 0;
+	if (config->process->terminal)
+		console_size(gp.fds[0], &gp.rows, &gp.cols);
+	c->process = gp.id;
+	r = guest_backend_ops->start(c->vp->guest, &gp, &err);
+	if (r < 0) {
+		c->process = 0;
+		conn_reply(c, r, err.msg);
+	}
+}
+
+static void serve_kill(struct conn *c, const struct control_msg *m)
+{
+	static const enum guest_kill kinds[] = { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
+	uint32_t id = c->process ? c->process : GUEST_INIT_ID;
+	int r;
+
+	if (m->arg1 < 0 || m->arg1 > CONTROL_KILL_ALL || m->arg0 < 0 || m->arg0 > 64) {
+		conn_reply(c, -EINVAL, NULL);
+		return;
+	}
+	/* Before start there is no process yet: what would end it ends the container. */
+	if (id == GUEST_INIT_ID && !c->vp->started) {
+		conn_reply(c, 0, NULL);
+		if (m->arg0 == SIGKILL || m->arg0 == SIGTERM || m->arg0 == SIGINT)
+			finish(c->vp, 128 + (unsigned)m->arg0);
+		return;
+	}
+	r = guest_backend_ops->kill(c->vp->guest, id, m->arg0, kinds[m->arg1]);
+	/* A signal for an executed process is not answered: its connection carries events. */
+	if (!c->process)
+		conn_reply(c, r, r == -ESRCH ? "container not running" : NULL);
+}
+
+static void serve_stats(struct conn *c)
+{
+	struct guest_stats s = { 0 };
+	struct err err = { 0 };
+	int r = guest_backend_ops->stats(c->vp->guest, &s, &err);
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"memory_total\":%llu,\"memory_used\":%llu,\"cpu_ns\":%llu,\"processes\":%u}",
+		 (unsigned long long)s.memory_total, (unsigned long long)s.memory_used,
+		 (unsigned long long)s.cpu_ns, s.n_processes);
+	conn_reply(c, r, r < 0 ? err.msg : text);
+}
+
+static void serve_request(struct conn *c, struct control_msg *m)
+{
+	struct vmmproc *vp = c->vp;
+	struct err err = { 0 };
+	int r;
+
+	switch (m->op) {
+	case CONTROL_START: serve_start(c); return;
+	case CONTROL_EXEC: serve_exec(c, m); return;
+	case CONTROL_KILL: serve_kill(c, m); return;
+	case CONTROL_STATS: serve_stats(c); return;
+	case CONTROL_PAUSE:
+		r = guest_backend_ops->pause(vp->guest, &err);
+		conn_reply(c, r, err.msg);
+		return;
+	case CONTROL_RESUME:
+		r = guest_backend_ops->resume(vp->guest, &err);
+		conn_reply(c, r, err.msg);
+		return;
+	case CONTROL_RESIZE:
+		if (c->process && m->arg0 >= 0 && m->arg1 >= 0)
+			guest_backend_ops->resize(vp->guest, c->process, (unsigned)m->arg0,
+					      (unsigned)m->arg1);
+		return;
+	case CONTROL_UPDATE: conn_reply(c, 0, NULL); return;
+	case CONTROL_REPLY:
+	case CONTROL_EXITED:
+	case CONTROL_MAX_: conn_reply(c, -EPROTO, NULL); return;
+	}
+}
+
+static void on_conn(void *opaque, uint32_t events)
+{
+	struct conn *c = opaque;
+	struct control_msg m = { 0 };
+	int r = control_receive(c->fd, &m);
+
+	if (r == -EAGAIN)
+		return;
+	if (r <= 0) {
+		conn_broken(c);
+		return;
+	}
+	serve_request(c, &m);
+	control_msg_done(&m);
+}
+
+static void on_listener(void *opaque, uint32_t events)
+{
+	struct vmmproc *vp = opaque;
+	int fd = accept4(vp->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct conn *c;
+
+	if (fd < 0)
+		return;
+	c = vp->n_conns < CONNS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	if (!c) {
+		fd_close(fd);
+		return;
+	}
+	c->vp = vp;
+	c->fd = fd;
+	if (loop_watch_add(vp->loop, &c->watch, fd, EPOLLIN, on_conn, c) < 0) {
+		fd_close(fd);
+		free(c);
+		return;
+	}
+	c->next = vp->conns;
+	vp->conns = c;
+	vp->n_conns++;
+}
+
+/* ---- events of the guest ---- */
+
+static void on_ready(void *opaque)
+{
+	struct vmmproc *vp = opaque;
+	struct err err = { 0 };
+
+	vp->ready = true;
+	if (guest_backend_ops->lock_down && guest_backend_ops->lock_down(vp->guest, &err) < 0) {
+		note_error(vp->parent_fd, &err);
+		finish(vp, 1);
+		return;
+	}
+	loop_watch_remove(&vp->parent);
+	if (note(vp->parent_fd, VMMPROC_READY) < 0)
+		finish(vp, 1);
+	fd_close(fd_steal(&vp->parent_fd));
+}
+
+/* Engines look for these words to tell 126 and 127 from other failures. */
+static void start_message(const struct oci_process *p, int result, const char *why, char *buf,
+			  size_t len)
+{
+	const char *what = p ? p->args.v[0] : "process";
+
+	if (result == -ENOENT && !strchr(what, '/'))
+		snprintf(buf, len, "exec: \"%.200s\": executable file not found in $PATH", what);
+	else
+		snprintf(buf, len, "exec: \"%.200s\": %s%s%s", what, why, why[0] ? ": " : "",
+			 result == -ENOENT   ? "no such file or directory"
+			 : result == -EACCES ? "permission denied"
+					     : err_str(result));
+}
+
+static void on_started(void *opaque, uint32_t id, int result, const char *why)
+{
+	struct vmmproc *vp = opaque;
+	struct conn *c = id == GUEST_INIT_ID ? vp->starter : conn_of(vp, id);
+	char text[ERR_MSG_MAX];
+
+	if (result < 0) {
+		start_message(id == GUEST_INIT_ID ? vp->config->config->process : NULL, result, why,
+			      text, sizeof(text));
+		log_err("%s", text);
+	}
+	if (c)
+		conn_reply(c, result, result < 0 ? text : NULL);
+	if (id != GUEST_INIT_ID) {
+		if (c && result < 0)
+			c->process = 0;
+		return;
+	}
+	vp->starter = NULL;
+	vp->started = true;
+	if (result < 0)
+		finish(vp, result == -EACCES ? VMMPROC_NOT_PERMIT : VMMPROC_NOT_FOUND);
+}
+
+static void on_ended(void *opaque, uint32_t id, unsigned status)
+{
+	struct vmmproc *vp = opaque;
+	struct conn *c;
+
+	if (id == GUEST_INIT_ID) {
+		finish(vp, status);
+		return;
+	}
+	c = conn_of(vp, id);
+	if (!c)
+		return;
+	control_send(c->fd, &(struct control_msg){ .op = CONTROL_EXITED, .arg0 = (int)status });
+	c->process = 0;
+	conn_close(c);
+}
+
+static void on_died(void *opaque, const struct err *err)
+{
+	struct vmmproc *vp = opaque;
+
+	log_err("the guest ended: %s", err->msg);
+	if (!vp->ready)
+		note_error(vp->parent_fd, err);
+	finish(vp, 1);
+}
+
+/* ---- signals, and create's end ---- */
+
+static void on_signal(void *opaque, uint32_t events)
+{
+	struct vmmproc *vp = opaque;
+	struct signalfd_siginfo si;
+
+	while (read(vp->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		int sig = (int)si.ssi_signo;
+		unsigned rows, cols;
+
+		if (sig == SIGCHLD || sig == SIGPIPE)
+			continue;
+		if (sig == SIGWINCH) {
+			console_size(vp->tty, &rows, &cols);
+			if (vp->tty >= 0 && vp->started)
+				guest_backend_ops->resize(vp->guest, GUEST_INIT_ID, rows, cols);
+			continue;
+		}
+		if (vp->started)
+			guest_backend_ops->kill(vp->guest, GUEST_INIT_ID, sig, GUEST_KILL_ONE);
+		else if (sig == SIGTERM || sig == SIGINT)
+			finish(vp, 128 + (unsigned)sig);
+	}
+}
+
+static void on_parent(void *opaque, uint32_t events)
+{
+	struct vmmproc *vp = opaque;
+
+	if (!vp->ready)
+		finish(vp, 1);
+}
+
+/* ---- setting up ---- */
+
+/* Fatal ones keep their meaning for this process. */
+static int open_signals(struct vmmproc *vp, struct err *err)
+{
+	static const int own[] = { SIGKILL, SIGSTOP, SIGSEGV, SIGBUS, SIGFPE,
+				   SIGILL,  SIGABRT, SIGTRAP, SIGSYS };
+	sigset_t set;
+
+	sigfillset(&set);
+	for (unsigned i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		sigdelset(&set, own[i]);
+	sigprocmask(SIG_SETMASK, &set, NULL);
+	vp->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (vp->signal_fd < 0)
+		return err_errno(err, errno, "signalfd");
+	return loop_watch_add(vp->loop, &vp->signals, vp->signal_fd, EPOLLIN, on_signal, vp);
+}
+
+static int join_network(const struct oci_config *config, struct err *err)
+{
+	const struct oci_namespace *ns = oci_namespace_find(config, CLONE_NEWNET);
+
+	if (!ns)
+		return 0;
+	if (!ns->path) {
+		if (unshare(CLONE_NEWNET) < 0)
+			return err_errno(err, errno, "make a network namespace");
+		return 0;
+	}
+	int AUTO_FD fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_errno(err, errno, "open network namespace '%s'", ns->path);
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return err_errno(err, errno, "join network namespace '%s'", ns->path);
+	return 0;
+}
+
+/* Standard streams of the container's process, or its terminal. */
+static int open_stdio(struct vmmproc *vp, struct err *err)
+{
+	const struct oci_process *p = vp->config->config->process;
+	struct console_pair pair;
+	unsigned rows = 0, cols = 0;
+	int r;
+
+	if (!p->terminal) {
+		for (int i = 0; i < 3; i++) {
+			vp->stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
+			if (vp->stdio[i] < 0)
+				return err_errno(err, errno, "standard stream %d", i);
+		}
+		return 0;
+	}
+	if (p->console_size) {
+		rows = (unsigned)p->console_size->height.v;
+		cols = (unsigned)p->console_size->width.v;
+	}
+	r = console_open(rows, cols, &pair, err);
+	if (r < 0)
+		return r;
+	vp->stdio[0] = pair.slave;
+	vp->tty = fcntl(pair.slave, F_DUPFD_CLOEXEC, 3);
+	r = console_control(pair.slave, err);
+	if (r == 0 && vp->config->console_socket)
+		r = console_send(vp->config->console_socket, pair.master, err);
+	else if (r == 0) {
+		struct control_msg m = { .op = CONTROL_REPLY, .fds = { pair.master }, .n_fds = 1 };
+
+		r = control_send(vp->config->terminal_master_to, &m);
+	}
+	fd_close(pair.master);
+	return r;
+}
+
+/* This process holds no stream of its caller but those kept for the container. */
+static int close_stdio(const struct vmmproc_config *config, struct err *err)
+{
+	int AUTO_FD log_fd =
+		openat(config->dir->fd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int AUTO_FD null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (log_fd < 0 || null_fd < 0)
+		return err_errno(err, errno, "open the log in '%s'", config->dir->path);
+	if (dup2(null_fd, STDIN_FILENO) < 0 || dup2(log_fd, STDOUT_FILENO) < 0 ||
+	    dup2(log_fd, STDERR_FILENO) < 0)
+		return err_errno(err, errno, "dup2");
+	log_setup(STDERR_FILENO, LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
+	return 0;
+}
+
+static int wait_go(int fd, struct err *err)
+{
+	char c = 0;
+
+	if (note(fd, VMMPROC_NAMESPACES) < 0)
+		return err_set(err, -EPIPE, "create has ended");
+	if (recv(fd, &c, 1, 0) != 1 || c != VMMPROC_GO)
+		return err_set(err, -EPIPE, "create has ended");
+	return 0;
+}
+
+static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
+{
+	const struct guest_config gc = { .config = vp->config->config,
+					 .bundle = vp->config->bundle,
+					 .rootfs = vp->config->rootfs,
+					 .console_log_fd = console_log_fd };
+	const struct guest_events events = { on_ready, on_started, on_ended, on_died, vp };
+
+	return guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
+}
+
+static int set_up(struct vmmproc *vp, struct err *err)
+{
+	const struct vmmproc_config *config = vp->config;
+	int r = loop_new(&vp->loop, err);
+
+	if (r == 0)
+		r = open_stdio(vp, err);
+	if (r == 0)
+		r = close_stdio(config, err);
+	if (r == 0)
+		r = join_network(config->config, err);
+	if (r == 0)
+		r = vp->listen_fd = control_listen(config->dir, err);
+	if (r >= 0)
+		r = wait_go(vp->parent_fd, err);
+	if (r == 0)
+		r = open_signals(vp, err);
+	if (r == 0)
+		r = loop_watch_add(vp->loop, &vp->parent, vp->parent_fd, EPOLLIN, on_parent, vp);
+	if (r == 0)
+		r = loop_watch_add(vp->loop, &vp->listener, vp->listen_fd, EPOLLIN, on_listener,
+				   vp);
+	return r;
+}
+
+void vmmproc_main(const struct vmmproc_config *config)
+{
+	struct vmmproc vp = { .config = config,
+			      .parent_fd = config->parent_fd,
+			      .listen_fd = -1,
+			      .signal_fd = -1,
+			      .stdio = { -1, -1, -1 },
+			      .tty = -1,
+			      .last_id = GUEST_INIT_ID,
+			      .status = 1 };
+	struct err err = { 0 };
+	int console_log_fd, r;
+
+	setsid();
+	proctitle_set("husk: %s", config->dir->id);
+	r = set_up(&vp, &err);
+	console_log_fd = openat(config->dir->fd, CONSOLE_LOG_NAME,
+				O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	/* create's lock was inherited with the directory's descriptor: let go of it. */
+	fd_close(config->dir->fd);
+	if (r == 0)
+		r = boot(&vp, console_log_fd, &err);
+	if (r < 0) {
+		note_error(vp.parent_fd, &err);
+		_exit(1);
+	}
+	loop_run(vp.loop);
+	while (vp.conns)
+		conn_close(vp.conns);
+	guest_backend_ops->free(vp.guest);
+	_exit((int)vp.status);
+}

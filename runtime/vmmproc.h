@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The VMM process: what `husk create` leaves behind, titled "husk: ID".
+ *
+ * Theory of operation. The process is forked by create and talks to it over a pair of sockets:
+ *
+ *	VMM                              create
+ *	namespaces joined or made
+ *	   'N' ------------------------>  hooks that need the pid
+ *	   <------------------------ 'G'
+ *	guest boots, process locked down
+ *	   'R' or 'E' message --------->  state "created", pid file
+ *
+ * If create dies before 'R', the VMM ends too. From then on it serves the control socket and ends
+ * with the container's exit status when the container's process has ended. Signals sent to it go to
+ * that process.
+ */
+#ifndef RUNTIME_VMMPROC_H
+#define RUNTIME_VMMPROC_H
+
+#include "base/err.h"
+#include "oci/config.h"
+#include "statedir.h"
+
+struct vmmproc_config {
+	const struct statedir *dir;
+	const struct oci_config *config;
+	const char *bundle, *rootfs;
+	const char *console_socket; /* or NULL */
+	int terminal_master_to;	    /* where to send the master when husk itself wants it, or -1 */
+	unsigned n_preserve_fds;    /* 3 and up */
+	int parent_fd;		    /* taken over */
+	const char *const *title_argv;
+};
+
+enum vmmproc_note {
+	VMMPROC_NAMESPACES = 'N',
+	VMMPROC_READY = 'R',
+	VMMPROC_ERROR = 'E',
+	VMMPROC_GO = 'G'
+};
+
+/* Exit statuses when the container's process could not be run. */
+#define VMMPROC_NOT_FOUND  127
+#define VMMPROC_NOT_PERMIT 126
+
+/**
+ * vmmproc_main() - Be the VMM process
+ *
+ * Context: a freshly forked process of one thread. Never returns.
+ */
+void vmmproc_main(const struct vmmproc_config *config) __attribute__((noreturn));
+
+/* Change the name that ps shows. Needs the program's argv, whose room it uses. */
+void proctitle_init(int argc, char **argv);
+void proctitle_set(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
