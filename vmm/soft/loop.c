@@ -243,6 +243,7 @@ bool soft_single(struct hv_vcpu *v)
 {
 	struct cpu *cpu = &v->cpu;
 
+	__builtin_ia32_ldmxcsr(MXCSR_MASKS);
 	atomic_store(&cpu->stop_at, 0);
 	if (!cpu->exc.pending)
 		run_guest(v, 1);
@@ -260,6 +261,8 @@ void soft_run(struct hv_vcpu *v, struct hv_exit *ret)
 	if (v->cpu.vm->mem->dirty_log)
 		mmu_drop_write_tags(&v->cpu); /* the log may have been cleared since */
 	*ret = (struct hv_exit){ 0 };
+	__builtin_ia32_ldmxcsr(
+		MXCSR_MASKS); /* flags of the host's own arithmetic are not the guest's */
 	run_loop(v, ret);
 	mxcsr_sync(&v->cpu); /* others may read the state now */
 }
