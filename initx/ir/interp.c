@@ -12,6 +12,7 @@
 
 #define MEM_BASE    0x10000000ULL
 #define STACK_BYTES ((uint64_t)1 << 20)
+#define MAP_BYTES   ((uint64_t)16 << 20) /* for rtg_machine_map(), with a kernel of the caller's */
 #define FUNC_BASE   0x7000000000ULL
 #define MAX_CALLS   10000
 
@@ -25,25 +26,26 @@ struct frame {
 	uint64_t sp_above;
 };
 
-struct machine {
+struct rtg_machine {
 	struct ir_prog *p;
 	const struct interp_sys *sys;
 	struct interp_result *ret;
 	uint8_t *mem;
-	uint64_t mem_len, sp;
+	uint64_t mem_len, sp, stack_low;
+	uint64_t map_next;
 	uint64_t *sym_addr;
 	struct frame *top;
 	uint32_t n_calls;
 	bool stopped;
 };
 
-static void trap(struct machine *m, const char *why)
+static void trap(struct rtg_machine *m, const char *why)
 {
 	m->ret->trap = why;
 	m->stopped = true;
 }
 
-static void layout(struct machine *m)
+static void layout(struct rtg_machine *m)
 {
 	struct ir_prog *p = m->p;
 	uint64_t off = 16;
@@ -60,7 +62,12 @@ static void layout(struct machine *m)
 		m->sym_addr[i] = MEM_BASE + off;
 		off += s->size;
 	}
-	m->mem_len = ALIGN_UP(off, (uint64_t)16) + STACK_BYTES;
+	m->stack_low = MEM_BASE + ALIGN_UP(off, (uint64_t)16);
+	m->mem_len = m->stack_low - MEM_BASE + STACK_BYTES;
+	m->sp = MEM_BASE + m->mem_len - 64;
+	m->map_next = MEM_BASE + m->mem_len;
+	if (m->sys->call)
+		m->mem_len += MAP_BYTES;
 	m->mem = arena_alloc(p->arena, m->mem_len);
 	for (uint32_t i = 0; i < p->syms.n; i++) {
 		const struct ir_sym *s = &p->syms.v[i];
@@ -72,20 +79,18 @@ static void layout(struct machine *m)
 			le64_store(m->mem + (m->sym_addr[i] - MEM_BASE),
 				   m->sym_addr[s->pointer_to]);
 	}
-	m->sp = MEM_BASE + m->mem_len - 64;
 }
 
-static uint8_t *memory(struct machine *m, uint64_t addr, uint64_t len)
+static uint8_t *memory(struct rtg_machine *m, uint64_t addr, uint64_t len)
 {
-	if (addr < MEM_BASE || addr - MEM_BASE > m->mem_len ||
-	    len > m->mem_len - (addr - MEM_BASE)) {
+	uint8_t *p = rtg_machine_ptr(m, addr, len);
+
+	if (!p)
 		trap(m, "access outside memory");
-		return NULL;
-	}
-	return m->mem + (addr - MEM_BASE);
+	return p;
 }
 
-static uint64_t value(const struct machine *m, struct ir_val v)
+static uint64_t value(const struct rtg_machine *m, struct ir_val v)
 {
 	if (v.kind == IRV_REG)
 		return m->top->regs[v.reg];
@@ -94,15 +99,14 @@ static uint64_t value(const struct machine *m, struct ir_val v)
 	return (uint64_t)v.imm;
 }
 
-static void enter(struct machine *m, const struct ir_func *f, const uint64_t *args, unsigned n)
+static void enter(struct rtg_machine *m, const struct ir_func *f, const uint64_t *args, unsigned n)
 {
 	struct frame *fr;
 	uint64_t bytes = 0, sp;
 
 	for (uint32_t i = 0; i < f->slots.n; i++)
 		bytes += f->slots.v[i].size;
-	if (++m->n_calls > MAX_CALLS || bytes > m->sp - MEM_BASE ||
-	    m->sp - bytes < MEM_BASE + m->mem_len - STACK_BYTES) {
+	if (++m->n_calls > MAX_CALLS || bytes > m->sp - MEM_BASE || m->sp - bytes < m->stack_low) {
 		trap(m, "stack overflow");
 		return;
 	}
@@ -121,7 +125,7 @@ static void enter(struct machine *m, const struct ir_func *f, const uint64_t *ar
 	m->top = fr;
 }
 
-static void leave(struct machine *m, uint64_t v)
+static void leave(struct rtg_machine *m, uint64_t v)
 {
 	m->sp = m->top->sp_above;
 	m->top = m->top->up;
@@ -134,10 +138,37 @@ static void leave(struct machine *m, uint64_t v)
 	}
 }
 
-static uint64_t system_call(struct machine *m, int64_t nr, const uint64_t *a)
+void *rtg_machine_ptr(struct rtg_machine *m, uint64_t addr, uint64_t len)
+{
+	if (addr < MEM_BASE || addr - MEM_BASE > m->mem_len || len > m->mem_len - (addr - MEM_BASE))
+		return NULL;
+	return m->mem + (addr - MEM_BASE);
+}
+
+uint64_t rtg_machine_map(struct rtg_machine *m, uint64_t len)
+{
+	uint64_t at = ALIGN_UP(m->map_next, (uint64_t)4096);
+	uint64_t end = MEM_BASE + m->mem_len;
+
+	if (!m->sys->call || at > end || len > end - at)
+		return 0;
+	m->map_next = at + len;
+	return at;
+}
+
+static uint64_t system_call(struct rtg_machine *m, int64_t nr, const uint64_t *a)
 {
 	uint8_t *p;
 
+	if (m->sys->call) {
+		int64_t v = 0;
+
+		if (!m->sys->call(m->sys->opaque, m, nr, a, &v)) {
+			m->ret->value = v;
+			m->stopped = true;
+		}
+		return (uint64_t)v;
+	}
 	if (nr == m->sys->exit || nr == m->sys->exit_group) {
 		m->ret->value = (int64_t)a[0];
 		m->stopped = true;
@@ -151,7 +182,7 @@ static uint64_t system_call(struct machine *m, int64_t nr, const uint64_t *a)
 	return a[2];
 }
 
-static void call(struct machine *m, const struct ir_ins *ins)
+static void call(struct rtg_machine *m, const struct ir_ins *ins)
 {
 	uint64_t args[IR_MAX_ARGS] = { 0 }, target = ins->sym;
 
@@ -177,7 +208,7 @@ static void call(struct machine *m, const struct ir_ins *ins)
 	enter(m, m->p->syms.v[target].func, args, ins->n_args);
 }
 
-static uint64_t load(struct machine *m, const struct ir_ins *ins)
+static uint64_t load(struct rtg_machine *m, const struct ir_ins *ins)
 {
 	uint8_t *p = memory(m, value(m, ins->a) + (uint64_t)ins->disp, ir_mem_width(ins->op));
 
@@ -191,7 +222,7 @@ static uint64_t load(struct machine *m, const struct ir_ins *ins)
 	}
 }
 
-static void store(struct machine *m, const struct ir_ins *ins)
+static void store(struct rtg_machine *m, const struct ir_ins *ins)
 {
 	uint8_t *p = memory(m, value(m, ins->a) + (uint64_t)ins->disp, ir_mem_width(ins->op));
 	uint64_t v = value(m, ins->b);
@@ -206,13 +237,13 @@ static void store(struct machine *m, const struct ir_ins *ins)
 	}
 }
 
-static void go(struct machine *m, uint32_t block)
+static void go(struct rtg_machine *m, uint32_t block)
 {
 	m->top->block = block;
 	m->top->pc = 0;
 }
 
-static void step(struct machine *m)
+static void step(struct rtg_machine *m)
 {
 	struct frame *fr = m->top;
 	const struct ir_ins *ins = &fr->f->blocks.v[fr->block].ins.v[fr->pc++];
@@ -245,7 +276,7 @@ static void step(struct machine *m)
 bool ir_interpret(struct ir_prog *p, const struct interp_sys *sys, uint64_t max_steps,
 		  struct interp_result *ret)
 {
-	struct machine m = { .p = p, .sys = sys, .ret = ret };
+	struct rtg_machine m = { .p = p, .sys = sys, .ret = ret };
 	uint64_t args[IR_MAX_ARGS] = { 0 };
 
 	*ret = (struct interp_result){ .out = { .arena = p->arena } };

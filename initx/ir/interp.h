@@ -3,6 +3,7 @@
 #ifndef INITX_IR_INTERP_H
 #define INITX_IR_INTERP_H
 
+#include "initx/rtg.h"
 #include "ir/ir.h"
 
 struct interp_result {
@@ -14,6 +15,8 @@ struct interp_result {
 
 struct interp_sys {
 	int64_t write, exit, exit_group; /* system call numbers */
+	rtg_syscall_fn call;		 /* instead of these, unless NULL */
+	void *opaque;
 };
 
 /**

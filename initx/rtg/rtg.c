@@ -72,7 +72,7 @@ static void front_end(struct job *j)
 
 static void interpret(struct job *j)
 {
-	struct interp_sys sys = { 0 };
+	struct interp_sys sys = { .call = j->opt->syscall, .opaque = j->opt->syscall_opaque };
 
 	syscall_number("SYS_WRITE", j->opt->arch, &sys.write);
 	syscall_number("SYS_EXIT", j->opt->arch, &sys.exit);

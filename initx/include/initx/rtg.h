@@ -51,6 +51,21 @@ struct rtg_const {
 	int64_t value;
 };
 
+/* Memory of a program in the interpreter. */
+struct rtg_machine;
+
+/*
+ * A system call of an interpreted program. Return: true with *@ret_val for the program; false to
+ * stop it, *@ret_val is then its exit status.
+ */
+typedef bool (*rtg_syscall_fn)(void *opaque, struct rtg_machine *m, int64_t nr,
+			       const uint64_t args[6], int64_t *ret_val);
+
+/* Host pointer to [@addr, @addr + @len), or NULL when any byte is outside. */
+void *rtg_machine_ptr(struct rtg_machine *m, uint64_t addr, uint64_t len);
+/* Fresh zeroed memory of the program's, page-aligned; 0 when there is no more. */
+uint64_t rtg_machine_map(struct rtg_machine *m, uint64_t len);
+
 struct rtg_options {
 	enum rtg_arch arch;
 	enum rtg_emit emit;
@@ -62,8 +77,11 @@ struct rtg_options {
 	size_t n_blobs;
 	const struct rtg_const *consts;
 	size_t n_consts;
-	bool input_is_ir;  /* the (only) source is textual IR */
-	bool no_optimize;  /* for tests: straight from lowering to code */
+	bool input_is_ir; /* the (only) source is textual IR */
+	bool no_optimize; /* for tests: straight from lowering to code */
+	/* rtg_interpret(): a kernel of the caller's own; NULL: write, exit and exit_group only. */
+	rtg_syscall_fn syscall;
+	void *syscall_opaque;
 	unsigned max_regs; /* for tests: registers the allocator may use, 0 = all */
 };
 

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Regular init against a scripted kernel: the interpreter runs its source, and this file answers
+ * the system calls, as the machine would or with an error at one of them.
+ */
+#include "test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/fd.h"
+#include "initx/guest.h"
+
+#define LOG_MAX 8192
+
+struct kernel {
+	char log[LOG_MAX], console[LOG_MAX];
+	long fail_nr;	  /* this system call */
+	unsigned fail_at; /* its n-th use, from 1 */
+	int fail_errno;
+	unsigned n_uses;
+	uint64_t mailbox, timeslice, config;
+	unsigned n_maps, n_sleeps;
+	uint32_t mailbox_words[8];
+	/* what the host puts into the config region when it is mapped */
+	const uint8_t *program;
+	size_t program_len;
+};
+
+static void note(struct kernel *k, const char *what, const char *arg)
+{
+	size_t at = strlen(k->log);
+
+	snprintf(k->log + at, sizeof(k->log) - at, "%s%s%s\n", what, arg ? " " : "",
+		 arg ? arg : "");
+}
+
+static const char *text(struct rtg_machine *m, uint64_t addr)
+{
+	const char *s = addr ? rtg_machine_ptr(m, addr, 1) : "";
+
+	return s ? s : "(bad address)";
+}
+
+static int64_t do_mmap(struct kernel *k, struct rtg_machine *m, const uint64_t *a)
+{
+	uint64_t p = rtg_machine_map(m, a[1]);
+
+	if (!p)
+		return -ENOMEM;
+	if (a[5] == INITX_MAILBOX_PHYS)
+		k->mailbox = p;
+	else if (a[5] == INITX_TIMESLICE_PHYS)
+		k->timeslice = p;
+	else if (a[5] == INITX_CONFIG_PHYS)
+		k->config = p;
+	if (p == k->config && k->program)
+		memcpy(rtg_machine_ptr(m, p, k->program_len), k->program, k->program_len);
+	k->n_maps++;
+	return (int64_t)p;
+}
+
+static void save_mailbox(struct kernel *k, struct rtg_machine *m)
+{
+	const uint8_t *p = k->mailbox ? rtg_machine_ptr(m, k->mailbox, 32) : NULL;
+
+	for (int i = 0; p && i < 8; i++)
+		k->mailbox_words[i] = le32_load(p + 4 * i);
+}
+
+static bool on_syscall(void *opaque, struct rtg_machine *m, int64_t nr, const uint64_t a[6],
+		       int64_t *ret)
+{
+	struct kernel *k = opaque;
+
+	*ret = 0;
+	if (nr == k->fail_nr && ++k->n_uses == k->fail_at) {
+		*ret = -k->fail_errno;
+		note(k, "FAIL", NULL);
+		return true;
+	}
+	switch (nr) {
+	case SYS_mkdirat: note(k, "mkdir", text(m, a[1])); break;
+	case SYS_mknodat: note(k, "mknod", text(m, a[1])); break;
+	case SYS_mount: note(k, "mount", text(m, a[1])); break;
+	case SYS_unlinkat: note(k, "unlink", text(m, a[1])); break;
+	case SYS_init_module: note(k, "module", NULL); break;
+	case SYS_openat:
+		note(k, "open", text(m, a[1]));
+		*ret = 5;
+		break;
+	case SYS_setsid: note(k, "setsid", NULL); break;
+	case SYS_dup3: note(k, "dup", NULL); break;
+	case SYS_mmap: *ret = do_mmap(k, m, a); break;
+	case SYS_madvise: note(k, a[2] == 10 ? "dontfork" : "madvise", NULL); break;
+	case SYS_clock_settime: note(k, "clock", NULL); break;
+	case SYS_reboot:
+		note(k, "reboot", NULL);
+		save_mailbox(k, m);
+		return false;
+	case SYS_nanosleep: /* nothing to do any more: init waits for a program */
+		save_mailbox(k, m);
+		return k->n_sleeps++ < 3;
+	case SYS_write:
+		strncat(k->console, text(m, a[1]),
+			MIN(a[2], sizeof(k->console) - 1 - strlen(k->console)));
+		*ret = (int64_t)a[2];
+		break;
+	default: break;
+	}
+	return true;
+}
+
+static char *read_source(const char *name)
+{
+	char path[512];
+	char *buf = calloc(1, 65536);
+	int AUTO_FD fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", GUEST_DIR, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0 && fd_read_full(fd, buf, 65535) > 0);
+	return buf;
+}
+
+static void run(struct kernel *k, struct rtg_run_result *ret)
+{
+	static const char *const flags[] = { "modules" };
+	static const uint8_t modules[64] = { 2, [16] = 2, [20] = 4, [24] = 'a', [32] = 1,  2,
+					     3, 4,	  [48] = 2, [52] = 0,	[56] = 'b' };
+	static const struct rtg_blob blob = { "modules", modules, sizeof(modules) };
+	static const struct rtg_config configs[] = { { "MAILBOX_PHYS_ADDR", "0xf0000000" },
+						     { "TIMESLICE_PHYS_ADDR", "0xf0001000" },
+						     { "CONFIG_PHYS_ADDR", "0xf0003000" } };
+	AUTO_FREE char *init = read_source("init.rtg"), *common = read_source("common.rtg");
+	struct rtg_source src[] = { { "init.rtg", init, strlen(init) },
+				    { "common.rtg", common, strlen(common) } };
+	struct rtg_options opt = { .flags = flags,
+				   .n_flags = 1,
+				   .configs = configs,
+				   .n_configs = 3,
+				   .blobs = &blob,
+				   .n_blobs = 1,
+				   .consts = guest_consts,
+				   .n_consts = n_guest_consts,
+				   .syscall = on_syscall,
+				   .syscall_opaque = k };
+	struct rtg_output out;
+	struct err err = { 0 };
+
+	if (rtg_interpret(&opt, src, 2, 50000000, ret, &out, &err) < 0)
+		fail_msg("%s\n%s", err.msg, out.diagnostics);
+	rtg_output_done(&out);
+	free(ret->out);
+	ret->out = NULL;
+}
+
+static void goes_through_its_phases_in_order(void **state)
+{
+	struct kernel k = { 0 };
+	struct rtg_run_result r;
+
+	run(&k, &r);
+	assert_null(r.trap);
+	assert_string_equal(k.log,
+			    "mkdir /dev\nmknod /dev/mem\n"
+			    "mount /dev\nmkdir /proc\nmount /proc\nmkdir /dev/shm\n"
+			    "mount /dev/shm\nmknod /dev/mem\n"
+			    "module\nmodule\n"
+			    "open /dev/console\nsetsid\ndup\ndup\ndup\n"
+			    "open /dev/mem\ndontfork\ndontfork\ndontfork\nunlink /dev/mem\n");
+	assert_int_equal(k.mailbox_words[0], INITX_SIG_READY);
+	assert_int_equal(k.mailbox_words[5], 7);
+	assert_string_equal(k.console, "");
+}
+
+/* Errors that are part of normal life. */
+static void survives_what_it_may_survive(void **state)
+{
+	static const struct {
+		long nr;
+		unsigned at;
+		int error;
+	} cases[] = {
+		{ SYS_mknodat, 1, EEXIST },	{ SYS_mount, 1, EBUSY },
+		{ SYS_mount, 2, EBUSY },	{ SYS_mount, 3, ENODEV },
+		{ SYS_init_module, 1, EEXIST }, { SYS_init_module, 2, ENOEXEC },
+		{ SYS_openat, 1, ENODEV },	{ SYS_ioctl, 1, EPERM },
+		{ SYS_madvise, 1, EINVAL },	{ SYS_setsid, 1, EPERM },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct kernel k = { .fail_nr = cases[i].nr,
+				    .fail_at = cases[i].at,
+				    .fail_errno = cases[i].error };
+		struct rtg_run_result r;
+
+		run(&k, &r);
+		assert_null(r.trap);
+		assert_true(k.n_uses >= cases[i].at);
+		assert_null(strstr(k.log, "reboot"));
+		assert_int_equal(k.mailbox_words[0], INITX_SIG_READY);
+	}
+}
+
+static void stops_with_phase_and_errno(void **state)
+{
+	static const struct {
+		long nr;
+		unsigned at;
+		int error;
+		const char *said;
+	} cases[] = {
+		{ SYS_mknodat, 1, EACCES, "init: phase 1: /dev/mem: error 13\n" },
+		{ SYS_mount, 1, ENODEV, "init: phase 2: devtmpfs: error 19\n" },
+		{ SYS_mount, 2, ENODEV, "init: phase 2: proc: error 19\n" },
+		{ SYS_openat, 2, EPERM, "init: phase 5: /dev/mem: error 1\n" },
+		{ SYS_mmap, 1, EPERM, "init: phase 5: mailbox: error 1\n" },
+		{ SYS_mmap, 2, EPERM, "init: phase 5: timeslice page: error 1\n" },
+		{ SYS_mmap, 3, EPERM, "init: phase 5: config region: error 1\n" },
+		{ SYS_mmap, 4, ENOMEM, "init: phase 5: executable area: error 12\n" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct kernel k = { .fail_nr = cases[i].nr,
+				    .fail_at = cases[i].at,
+				    .fail_errno = cases[i].error };
+		struct rtg_run_result r;
+
+		run(&k, &r);
+		assert_string_equal(k.console, cases[i].said);
+		assert_string_equal(k.log + strlen(k.log) - 7, "reboot\n");
+		if (!k.mailbox)
+			continue;
+		assert_int_equal((int32_t)k.mailbox_words[4], -cases[i].error);
+		assert_int_equal(k.mailbox_words[5], 5);
+	}
+}
+
+/* Blocks that must not be run: answered with -EINVAL, and init goes on waiting. */
+static void refuses_bad_programs(void **state)
+{
+	static const uint32_t bad[][5] = {
+		/* code_len, n_relocs, flags, a relocation */
+		{ 0, 0, 0, 0 },	 { 0x400001, 0, 0, 0 },	   { 16, 0x100001, 0, 0 }, { 16, 0, 1, 0 },
+		{ 16, 1, 0, 9 }, { 16, 1, 0, 0xffffffff }, { 0x3fffff, 0, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		uint8_t block[64] = { 0 };
+		struct kernel k = { .program = block, .program_len = sizeof(block) };
+		struct rtg_run_result r;
+
+		le32_store(block, INITX_PROGRAM_MAGIC);
+		le32_store(block + 4, bad[i][0]);
+		le32_store(block + 8, bad[i][1]);
+		le32_store(block + 20, bad[i][2]);
+		le32_store(block + 40, bad[i][3]);
+		run(&k, &r);
+		assert_null(r.trap);
+		assert_int_equal((int32_t)k.mailbox_words[2], -EINVAL);
+		assert_int_equal(k.mailbox_words[0], INITX_SIG_READY);
+	}
+}
+
+/* A good one is copied, relocated and called: the call itself is beyond an interpreter. */
+static void calls_a_good_program(void **state)
+{
+	uint8_t block[64] = { 0 };
+	struct kernel k = { .program = block, .program_len = sizeof(block) };
+	struct rtg_run_result r;
+
+	le32_store(block, INITX_PROGRAM_MAGIC);
+	le32_store(block + 4, 16);
+	le32_store(block + 8, 1);
+	le64_store(block + 24, 1700000000);
+	le32_store(block + 40, 8);
+	run(&k, &r);
+	assert_string_equal(r.trap, "call of something that is no function");
+	assert_non_null(strstr(k.log, "clock\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(goes_through_its_phases_in_order),
+		cmocka_unit_test(survives_what_it_may_survive),
+		cmocka_unit_test(stops_with_phase_and_errno),
+		cmocka_unit_test(refuses_bad_programs),
+		cmocka_unit_test(calls_a_good_program),
+	};
+
+#ifndef __x86_64__
+	return test_skip("the script has x86-64's system call numbers");
+#endif
+	return cmocka_run_group_tests_name("initx/guest/init", tests, NULL, NULL);
+}
