@@ -17,8 +17,10 @@
 #include "base/log.h"
 #include "cgroup.h"
 #include "control.h"
+#include "guest.h"
 #include "lifecycle.h"
 #include "oci/hooks.h"
+#include "program.h"
 #include "vmmproc.h"
 
 #define CONFIG_NAME "config.json"
@@ -293,6 +295,8 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = read_config(&m, err);
 	if (r == 0)
 		r = check_console(&m, err);
+	if (r == 0 && guest_backend_ops->real_root)
+		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
 	if (r == 0)

@@ -59,6 +59,7 @@ enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
 
 struct guest_ops {
 	const char *name;
+	bool real_root; /* processes run in the container's root directory */
 	/* Begin to start the guest. Return: 0; negative errno. */
 	int (*boot)(const struct guest_config *config, struct loop *loop,
 		    const struct guest_events *events, struct guest **ret, struct err *err);

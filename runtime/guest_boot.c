@@ -219,12 +219,14 @@ static int build_tree(const struct guest_config *gc, const struct rootfs_mount *
 	};
 	CLEANUP(rootfs_plan_freep) struct rootfs_plan *plan = NULL;
 	char stage[] = "/tmp/husk-stage.XXXXXX";
-	int r = rootfs_plan_new(&spec, &plan, err);
+	int r;
 
-	if (r < 0)
-		return r;
+	/* First: what is opened before belongs to another namespace and cannot be cloned here. */
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
 		return err_errno(err, errno, "make a mount namespace");
+	r = rootfs_plan_new(&spec, &plan, err);
+	if (r < 0)
+		return r;
 	if (!mkdtemp(stage))
 		return err_errno(err, errno, "mkdir '%s'", stage);
 	r = rootfs_plan_apply(plan, stage, err);

@@ -484,6 +484,7 @@ static int vmguest_stats(struct guest *g, struct guest_stats *ret, struct err *e
 
 static const struct guest_ops vm_ops = {
 	.name = "vm",
+	.real_root = true,
 	.boot = vmguest_boot,
 	.free = vmguest_free,
 	.start = vmguest_start,

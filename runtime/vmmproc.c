@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ struct conn {
 	struct loop_watch watch;
 	int fd;
 	uint32_t process; /* the one it stands for, 0 for none */
+	char name[200];	  /* of its program, for messages */
 };
 
 struct vmmproc {
@@ -177,6 +179,7 @@ static void serve_exec(struct conn *c, struct control_msg *m)
 	if (config->process->terminal)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);
 	c->process = gp.id;
+	snprintf(c->name, sizeof(c->name), "%s", config->process->args.v[0]);
 	r = guest_backend_ops->start(c->vp->guest, &gp, &err);
 	if (r < 0) {
 		c->process = 0;
@@ -243,7 +246,7 @@ static void serve_request(struct conn *c, struct control_msg *m)
 	case CONTROL_RESIZE:
 		if (c->process && m->arg0 >= 0 && m->arg1 >= 0)
 			guest_backend_ops->resize(vp->guest, c->process, (unsigned)m->arg0,
-					      (unsigned)m->arg1);
+						  (unsigned)m->arg1);
 		return;
 	case CONTROL_UPDATE: conn_reply(c, 0, NULL); return;
 	case CONTROL_REPLY:
@@ -313,11 +316,8 @@ static void on_ready(void *opaque)
 }
 
 /* Engines look for these words to tell 126 and 127 from other failures. */
-static void start_message(const struct oci_process *p, int result, const char *why, char *buf,
-			  size_t len)
+static void start_message(const char *what, int result, const char *why, char *buf, size_t len)
 {
-	const char *what = p ? p->args.v[0] : "process";
-
 	if (result == -ENOENT && !strchr(what, '/'))
 		snprintf(buf, len, "exec: \"%.200s\": executable file not found in $PATH", what);
 	else
@@ -334,8 +334,10 @@ static void on_started(void *opaque, uint32_t id, int result, const char *why)
 	char text[ERR_MSG_MAX];
 
 	if (result < 0) {
-		start_message(id == GUEST_INIT_ID ? vp->config->config->process : NULL, result, why,
-			      text, sizeof(text));
+		start_message(id == GUEST_INIT_ID ? vp->config->config->process->args.v[0]
+			      : c		  ? c->name
+						  : "process",
+			      result, why, text, sizeof(text));
 		log_err("%s", text);
 	}
 	if (c)
@@ -551,6 +553,19 @@ static int set_up(struct vmmproc *vp, struct err *err)
 	return r;
 }
 
+/* What every thread of this process goes without; set before the first of them starts. */
+static int restrain(struct err *err)
+{
+	const struct rlimit none = { 0 };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		return err_errno(err, errno, "no_new_privs");
+	/* A core file would hold the guest's memory. */
+	if (setrlimit(RLIMIT_CORE, &none) < 0)
+		return err_errno(err, errno, "core limit");
+	return 0;
+}
+
 void vmmproc_main(const struct vmmproc_config *config)
 {
 	struct vmmproc vp = { .config = config,
@@ -571,6 +586,8 @@ void vmmproc_main(const struct vmmproc_config *config)
 				O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	/* create's lock was inherited with the directory's descriptor: let go of it. */
 	fd_close(config->dir->fd);
+	if (r == 0)
+		r = restrain(&err);
 	if (r == 0)
 		r = boot(&vp, console_log_fd, &err);
 	if (r < 0) {
