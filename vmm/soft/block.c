@@ -252,15 +252,24 @@ const struct op *op_fallthrough(struct cpu *cpu, const struct op *op)
 	OP_BRANCH(op, 0);
 }
 
+/*
+ * Where the code at @va is now. Out of line: a local whose address escapes would keep the caller's
+ * frame alive over its tail call, one more each time round a loop.
+ */
+static __attribute__((noinline)) const uint8_t *fetch_only(struct cpu *cpu, uint64_t va)
+{
+	gpa_t gpa;
+
+	return mmu_fetch(cpu, va, &gpa);
+}
+
 /* First op of a block whose only instruction goes on in another page: is it the same one still? */
 const struct op *op_check_cross(struct cpu *cpu, const struct op *op)
 {
 	const struct block *b = op->block;
 	uint64_t va = cpu->page_va + GMEM_PAGE_SIZE;
-	const uint8_t *host;
-	gpa_t gpa;
+	const uint8_t *host = fetch_only(cpu, cpu->mode == CPU_LONG64 ? va : (uint32_t)va);
 
-	host = mmu_fetch(cpu, cpu->mode == CPU_LONG64 ? va : (uint32_t)va, &gpa);
 	if (!host)
 		return leave_before(cpu, op);
 	if (host != b->host2) {
@@ -270,7 +279,8 @@ const struct op *op_check_cross(struct cpu *cpu, const struct op *op)
 	OP_GO(op + 1);
 }
 
-/* After a branch by the general way (SYSCALL, IRET): 64-bit code as before, and nothing to look at. */
+/* After a branch by the general way (SYSCALL, IRET): 64-bit code as before, and nothing to look at.
+ */
 static inline bool nothing_special(const struct cpu *cpu)
 {
 	return cpu->mode == CPU_LONG64 && cpu->code_key == CODE_KEY_LONG &&

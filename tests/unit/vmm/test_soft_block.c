@@ -144,6 +144,34 @@ static void an_instruction_over_two_pages_follows_both(void **state)
 	assert_int_equal(cpu->gpr[HV_RAX], 0x44552266);
 }
 
+static void *run_long(void *opaque)
+{
+	struct cpu *cpu = opaque;
+
+	cpu->rip = CODE + 0xffd;
+	cpu->budget = 600000;
+	cpu_exec(cpu);
+	return NULL;
+}
+
+/* Handlers go on by tail calls: a loop must not eat the stack. */
+static void a_loop_over_a_page_border_needs_no_stack(void **state)
+{
+	struct cpu *cpu = prepare(*state);
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	/* 1: mov eax, imm32 over the border; inc ecx; jmp 1b */
+	LOAD((struct fixture *)*state, CODE + 0xffd, "\xb8\x11\x22\x33\x44\xff\xc1\xeb\xf7");
+	cpu->gpr[HV_RCX] = 0;
+	assert_int_equal(pthread_attr_init(&attr), 0);
+	assert_int_equal(pthread_attr_setstacksize(&attr, 256 * 1024), 0);
+	assert_int_equal(pthread_create(&thread, &attr, run_long, cpu), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	pthread_attr_destroy(&attr);
+	assert_int_equal(cpu->gpr[HV_RCX], 200000);
+}
+
 static void a_fault_in_a_block_is_exact(void **state)
 {
 	struct cpu *cpu = prepare(*state);
@@ -264,6 +292,7 @@ int main(void)
 		TEST(writes_through_an_alias_are_seen),
 		TEST(runs_the_same_code_at_two_addresses),
 		TEST(an_instruction_over_two_pages_follows_both),
+		TEST(a_loop_over_a_page_border_needs_no_stack),
 		TEST(a_fault_in_a_block_is_exact),
 		TEST(undecodable_bytes_raise),
 		TEST(rep_movsb_forward_overlap_repeats_the_pattern),
