@@ -21,6 +21,7 @@
 #include "initx/cpio.h"
 #include "initx/guest.h"
 #include "initx/modules.h"
+#include "initx/timeline.h"
 #include "share.h"
 #include "vmm/vm.h"
 
@@ -37,11 +38,13 @@ struct guest_vm {
 	pthread_cond_t cond;
 	bool ready; /* guarded by lock, as all below */
 	unsigned n_accepted;
+	bool passed[INITX_TS_MAX_];
 	struct guest_done done[GUEST_MAX_DONE]; /* ring */
 	uint64_t n_done;
 	int port_fd[MAX_PORTS]; /* what a connection to FIRST_PORT + i gets; -1 nothing */
 	unsigned next_port;
 	struct share *share;
+	struct timeline *timeline;
 	uint64_t start_ns, ready_ns;
 	bool running;
 };
@@ -66,6 +69,37 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 	}
 	pthread_cond_broadcast(&g->cond);
 	pthread_mutex_unlock(&g->lock);
+}
+
+static void on_timeslice(void *opaque, uint32_t id)
+{
+	struct guest_vm *g = opaque;
+
+	timeline_guest(g->timeline, id, clock_monotonic_ns());
+	pthread_mutex_lock(&g->lock);
+	if (id < INITX_TS_MAX_)
+		g->passed[id] = true;
+	pthread_mutex_unlock(&g->lock);
+}
+
+bool guest_vm_passed(struct guest_vm *g, uint32_t id)
+{
+	bool passed;
+
+	pthread_mutex_lock(&g->lock);
+	passed = id < INITX_TS_MAX_ && g->passed[id];
+	pthread_mutex_unlock(&g->lock);
+	return passed;
+}
+
+/* HUSK_TEST_TRACE names a file for the timeline. */
+static void write_trace(struct guest_vm *g)
+{
+	const char *path = getenv("HUSK_TEST_TRACE");
+	int AUTO_FD fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+
+	if (fd >= 0)
+		timeline_write(g->timeline, fd, NULL);
 }
 
 static int on_connect(void *opaque, uint32_t port)
@@ -191,7 +225,9 @@ static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct 
 		return err_errno(err, errno, "open '%s'", opt->kernel);
 	g->console = (struct console_backend){ .in_fd = -1,
 					       .out_fd = opt->verbose ? STDERR_FILENO : -1 };
-	g->guest = (struct guest_backend){ .opaque = g, .signal = on_signal };
+	g->guest = (struct guest_backend){ .opaque = g,
+					   .signal = on_signal,
+					   .timeslice = on_timeslice };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
 	config.kernel = (struct vm_file){ kernel, opt->kernel };
 	config.initrd = (struct vm_file){ initrd, "initrd" };
@@ -234,7 +270,7 @@ struct guest_vm *guest_vm_start(const struct guest_vm_options *opt)
 	pthread_cond_init(&g->cond, NULL);
 	for (unsigned i = 0; i < MAX_PORTS; i++)
 		g->port_fd[i] = -1;
-	if (start(g, opt, &err) < 0) {
+	if (timeline_new(&g->timeline, &err) < 0 || start(g, opt, &err) < 0) {
 		printf("guest: %s\n", err.msg);
 		guest_vm_free(g);
 		return NULL;
@@ -254,6 +290,9 @@ void guest_vm_free(struct guest_vm *g)
 	}
 	vm_free(g->vm);
 	share_free(g->share);
+	if (g->timeline)
+		write_trace(g);
+	timeline_free(g->timeline);
 	for (unsigned i = 0; i < MAX_PORTS; i++)
 		fd_close(g->port_fd[i]);
 	free(g);

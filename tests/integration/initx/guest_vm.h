@@ -49,6 +49,9 @@ int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words);
 /* Wait for the end of command @id; false after @timeout_ms. */
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);
 
+/* Whether the guest has passed the milestone INITX_TS_... */
+bool guest_vm_passed(struct guest_vm *g, uint32_t id);
+
 /* What the machine has done so far. */
 struct guest_vm_cost {
 	uint64_t instructions, exits;

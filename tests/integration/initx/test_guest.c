@@ -46,6 +46,19 @@ static struct guest_done shell(const char *script)
 	return run("/bin/sh", argv);
 }
 
+static void stamps_its_milestones(void **state)
+{
+	static const uint32_t ids[] = {
+		INITX_TS_INIT_CONFIG, INITX_TS_INIT_AREA, INITX_TS_INIT_LOOP,	INITX_TS_COPY,
+		INITX_TS_CALL,	      INITX_TS_START,	  INITX_TS_FILESYSTEMS, INITX_TS_DEVPTS,
+		INITX_TS_HOSTNAME,    INITX_TS_NETWORK,	  INITX_TS_COMPLETE,	INITX_TS_LOOP
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+		assert_true(guest_vm_passed(g, ids[i]));
+	assert_int_equal(guest_vm_passed(g, INITX_TS_VIRTIOFS), use_root);
+}
+
 static void reports_exit_codes(void **state)
 {
 	assert_int_equal(shell("exit 0").result, 0);
@@ -565,6 +578,7 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(stamps_its_milestones),
 		cmocka_unit_test(reports_exit_codes),
 		cmocka_unit_test(reports_deadly_signals),
 		cmocka_unit_test(says_why_a_program_does_not_start),
