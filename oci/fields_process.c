@@ -69,10 +69,10 @@ static const struct oci_field scheduler_fields[] = {
 	ENUM(T, "policy", policy, APPLIED, REQ, sched_policies, "in the guest"),
 	INT(T, "nice", nice, APPLIED, 0, -20, 19, "in the guest"),
 	INT(T, "priority", priority, APPLIED, 0, 0, 99, "in the guest; for SCHED_FIFO and SCHED_RR"),
-	ENUMS(T, "flags", flags, APPLIED, 0, sched_flags, "in the guest"),
-	UNS(T, "runtime", runtime, APPLIED, 0, 0, INT64_MAX, "in the guest; SCHED_DEADLINE"),
-	UNS(T, "deadline", deadline, APPLIED, 0, 0, INT64_MAX, "in the guest; SCHED_DEADLINE"),
-	UNS(T, "period", period, APPLIED, 0, 0, INT64_MAX, "in the guest; SCHED_DEADLINE"),
+	ENUMS(T, "flags", flags, WARNED, 0, sched_flags, "not built"),
+	UNS(T, "runtime", runtime, WARNED, 0, 0, INT64_MAX, "SCHED_DEADLINE is refused at start"),
+	UNS(T, "deadline", deadline, WARNED, 0, 0, INT64_MAX, "SCHED_DEADLINE is refused at start"),
+	UNS(T, "period", period, WARNED, 0, 0, INT64_MAX, "SCHED_DEADLINE is refused at start"),
 	END_OF_FIELDS,
 };
 static const struct oci_type scheduler_type = { sizeof(T), scheduler_fields };

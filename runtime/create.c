@@ -87,6 +87,9 @@ static int check_console(const struct making *m, struct err *err)
 {
 	bool terminal = m->config->process->terminal;
 
+	if (m->opt->n_preserve_fds)
+		return err_set(err, -EOPNOTSUPP,
+			       "--preserve-fds: descriptors cannot be passed into a guest yet");
 	if (terminal && !m->opt->console_socket && !m->opt->foreground)
 		return err_set(err, -EINVAL,
 			       "cannot allocate tty if husk will detach without setting console "
