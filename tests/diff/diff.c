@@ -172,7 +172,7 @@ static void run_block(const struct test_case *c, const struct outcome *native, s
 /* The host kernel says "present" of all its own addresses, and maps code pages when it likes. */
 static uint64_t error_mask(uint64_t cr2)
 {
-	return cr2 >> 47 || cr2 - CODE_VA < CODE_PAGES * 4096 ? ~(uint64_t)PF_P : ~0ULL;
+	return cr2 >= 0x7ffffffff000 || cr2 - CODE_VA < CODE_PAGES * 4096 ? ~(uint64_t)PF_P : ~0ULL;
 }
 
 /* All but the instruction and data pointers, and what FXSAVE leaves alone. */
