@@ -201,6 +201,33 @@ static void kvm_set_gsi(struct hv_vm *vm, unsigned gsi, bool level)
 		log_debug("GSI %u: %s", gsi, err_str(errno));
 }
 
+static int kvm_irqfd(struct hv_vm *vm, unsigned gsi, int fd, bool on, struct err *err)
+{
+	struct kvm_irqfd irqfd = { .fd = (uint32_t)fd,
+				   .gsi = gsi,
+				   .flags = on ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
+
+	if (vm->ioctl(vm->fd, KVM_IRQFD, &irqfd) < 0)
+		return err_errno(err, errno, "KVM refuses an eventfd for GSI %u", gsi);
+	return 0;
+}
+
+static int kvm_ioeventfd(struct hv_vm *vm, const struct hv_ioevent *event, int fd, bool on,
+			 struct err *err)
+{
+	struct kvm_ioeventfd io = { .datamatch = event->value,
+				    .addr = event->gpa,
+				    .len = event->size,
+				    .fd = fd,
+				    .flags = KVM_IOEVENTFD_FLAG_DATAMATCH |
+					     (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN) };
+
+	if (vm->ioctl(vm->fd, KVM_IOEVENTFD, &io) < 0)
+		return err_errno(err, errno, "KVM refuses an eventfd at %#llx",
+				 (unsigned long long)event->gpa);
+	return 0;
+}
+
 static void *kvm_irqchip_obj(struct hv_vm *vm)
 {
 	return vm->chips;
@@ -212,6 +239,8 @@ const struct hv_ops hv_kvm_ops = {
 	.vm_new = kvm_vm_new,
 	.vm_free = kvm_vm_free,
 	.set_gsi = kvm_set_gsi,
+	.irqfd = kvm_irqfd,
+	.ioeventfd = kvm_ioeventfd,
 	.vcpu_new = kvm_vcpu_new,
 	.vcpu_free = kvm_vcpu_free,
 	.run = kvm_vcpu_run,

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "boot/boot.h"
@@ -31,6 +32,7 @@ struct fixture {
 		unsigned size;
 	} log[MAX_LOG];
 	unsigned n_log;
+	int irq_fd;
 	int started[2]; /* pipe: the guest wrote to port 1 */
 };
 
@@ -127,8 +129,8 @@ static void run(struct fixture *f, struct hv_vcpu_state *s)
 	struct hv_exit exit;
 
 	hv_kvm_ops.run(f->vcpu, &exit);
-	if (exit.reason == HV_EXIT_ERROR)
-		print_error("%s\n", exit.err.msg);
+	if (exit.reason != HV_EXIT_INTERRUPTED)
+		print_error("exit %u: %s\n", exit.reason, exit.err.msg);
 	assert_int_equal(exit.reason, HV_EXIT_INTERRUPTED);
 	hv_kvm_ops.get_state(f->vcpu, s);
 }
@@ -343,6 +345,67 @@ static void the_dirty_log_has_what_the_guest_wrote(void **state)
 	assert_false(flags[0x31] & GMEM_PAGE_DIRTY);
 }
 
+static void an_ioeventfd_takes_the_write_that_matches(void **state)
+{
+	struct fixture *f = *state;
+	const struct hv_ioevent event = { .gpa = 0x40000050, .value = 1, .size = 4 };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct hv_vcpu_state s;
+	uint64_t n = 0;
+
+	assert_int_equal(hv_kvm_ops.ioeventfd(f->vm, &event, fd, true, NULL), 0);
+	/* mov $0x40000050, %ebx; movl $1, (%rbx); movl $2, (%rbx); out %al, $0 */
+	LOAD(f, &s, 0xbb, 0x50, 0, 0, 0x40, 0xc7, 3, 1, 0, 0, 0, 0xc7, 3, 2, 0, 0, 0, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(read(fd, &n, sizeof(n)), sizeof(n));
+	assert_int_equal(n, 1);
+	assert_int_equal(f->n_log, 1);
+	assert_int_equal(f->log[0].val, 2);
+	assert_int_equal(hv_kvm_ops.ioeventfd(f->vm, &event, fd, false, NULL), 0);
+	assert_true(hv_kvm_ops.ioeventfd(f->vm, &event, fd, false, NULL) < 0);
+	close(fd);
+}
+
+#define IRQ_PIN 20 /* not one of the PIC's */
+
+static void *signal_when_it_runs(void *opaque)
+{
+	struct fixture *f = opaque;
+	const uint64_t one = 1;
+	char byte;
+
+	if (read(f->started[0], &byte, 1) == 1)
+		assert_int_equal(write(f->irq_fd, &one, sizeof(one)), sizeof(one));
+	return NULL;
+}
+
+static void an_irqfd_interrupts_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	/* Vector 0x40 to CODE + 0x100, which writes port 0. */
+	const uint8_t gate[16] = { 0x00, 0x01, 0x10, 0, 0, 0x8e, 1, 0 };
+	const uint8_t handler[] = { 0xe6, 0 };
+	const uint64_t idt = 0x30000;
+	struct hv_vcpu_state s;
+	pthread_t thread;
+
+	f->irq_fd = eventfd(0, 0);
+	assert_int_equal(hv_kvm_ops.irqfd(f->vm, IRQ_PIN, f->irq_fd, true, NULL), 0);
+	/* mov $0xfec00000, %ebx; the pin's entry: vector 0x40; out %al, $1; sti; 1: hlt; jmp 1b */
+	LOAD(f, &s, 0xbb, 0, 0, 0xc0, 0xfe, 0xc7, 3, 0x10 + 2 * IRQ_PIN, 0, 0, 0, 0xc7, 0x43, 0x10,
+	     0x40, 0, 0, 0, 0xe6, 1, 0xfb, 0xf4, 0xeb, 0xfd);
+	assert_int_equal(gmem_write(f->mem, CODE + 0x100, handler, sizeof(handler)), 0);
+	assert_int_equal(gmem_write(f->mem, idt + 0x40 * 16, gate, sizeof(gate)), 0);
+	s.idt = (struct hv_table){ .base = idt, .limit = 0xfff };
+	s.lapic.regs[0xf0 / 16] = 0x1ff;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, &s, NULL), 0);
+	assert_int_equal(pthread_create(&thread, NULL, signal_when_it_runs, f), 0);
+	run(f, &s);
+	pthread_join(thread, NULL);
+	assert_int_equal(s.rip, CODE + 0x102);
+	close(f->irq_fd);
+}
+
 /* Natively or by the assist, the guest sees the same. */
 static void what_kvm_cannot_emulate_still_runs(void **state)
 {
@@ -390,6 +453,8 @@ int main(void)
 		T(refuses_state_that_is_not_valid),
 		T(interrupt_controllers_survive_a_save_and_load),
 		T(the_dirty_log_has_what_the_guest_wrote),
+		T(an_ioeventfd_takes_the_write_that_matches),
+		T(an_irqfd_interrupts_the_guest),
 		T(what_kvm_cannot_emulate_still_runs),
 		T(the_probe_judges_in_time),
 	};

@@ -159,6 +159,12 @@ struct hv_stats {
 struct hv_vm;
 struct hv_vcpu;
 
+struct hv_ioevent {
+	gpa_t gpa;
+	uint64_t value;
+	unsigned size;
+};
+
 struct hv_ops {
 	const char *name; /* "soft", "kvm" */
 
@@ -173,6 +179,16 @@ struct hv_ops {
 
 	/* Set a GSI's level (IOAPIC pin, and the PIC's for 0-15). Any thread. */
 	void (*set_gsi)(struct hv_vm *vm, unsigned gsi, bool level);
+
+	/*
+	 * Short cuts past the vCPU's thread, for back ends that have them (NULL: none). irqfd: a write to
+	 * the eventfd is an edge on the GSI. ioeventfd: the guest's writing exactly @value, @size bytes
+	 * (1, 2, 4, 8), to @gpa signals the eventfd and does not reach the bus. @fd is borrowed until it is
+	 * taken off again with @on false. Any thread.
+	 */
+	int (*irqfd)(struct hv_vm *vm, unsigned gsi, int fd, bool on, struct err *err);
+	int (*ioeventfd)(struct hv_vm *vm, const struct hv_ioevent *event, int fd, bool on,
+			 struct err *err);
 
 	/*
 	 * @id is also the APIC id. Call on the thread that will run it. The new vCPU is in its reset
