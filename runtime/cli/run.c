@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* husk run: make a container, start it, and stay with it unless told to leave. */
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -10,6 +11,7 @@
 #include "cli/options.h"
 #include "foreground.h"
 #include "lifecycle.h"
+#include "vmmproc.h"
 
 struct run_options {
 	struct create_options create;
@@ -50,13 +52,17 @@ static int stay(const struct run_options *opt, const struct created *made)
 {
 	const char *root = cli_globals.root_path, *id = opt->create.id;
 	struct err err = { 0 };
-	int status;
+	int status, r = foreground_begin(&err);
 
-	if (foreground_begin(&err) < 0 || container_start(root, id, &err) < 0) {
+	if (r == 0)
+		r = container_start(root, id, &err);
+	if (r < 0) {
 		cli_error(&err);
 		container_delete(root, id, true, NULL);
 		waitpid(made->pid, &status, 0);
-		return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : CLI_FAIL;
+		return r == -ENOENT   ? VMMPROC_NOT_FOUND
+		       : r == -EACCES ? VMMPROC_NOT_PERMIT
+				      : CLI_FAIL;
 	}
 	status = foreground_wait(made->pid, made->terminal, NULL, &err);
 	if (status < 0)
