@@ -433,6 +433,31 @@ static int open_signals(struct vmmproc *vp, struct err *err)
 	return loop_watch_add(vp->loop, &vp->signals, vp->signal_fd, EPOLLIN, on_signal, vp);
 }
 
+static int write_file(const char *path, const char *text)
+{
+	int AUTO_FD fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+}
+
+/* An ordinary user may have a network namespace inside a user namespace; ids stay as they are. */
+static int own_user_namespace(struct err *err)
+{
+	char uids[40], gids[40];
+	int r;
+
+	snprintf(uids, sizeof(uids), "%u %u 1", geteuid(), geteuid());
+	snprintf(gids, sizeof(gids), "%u %u 1", getegid(), getegid());
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+		return err_errno(err, errno, "make a user and network namespace");
+	r = write_file("/proc/self/setgroups", "deny");
+	if (r == 0)
+		r = write_file("/proc/self/uid_map", uids);
+	if (r == 0)
+		r = write_file("/proc/self/gid_map", gids);
+	return r < 0 ? err_errno(err, -r, "map ids of a user namespace") : 0;
+}
+
 static int join_network(const struct oci_config *config, struct err *err)
 {
 	const struct oci_namespace *ns = oci_namespace_find(config, CLONE_NEWNET);
@@ -440,9 +465,11 @@ static int join_network(const struct oci_config *config, struct err *err)
 	if (!ns)
 		return 0;
 	if (!ns->path) {
-		if (unshare(CLONE_NEWNET) < 0)
+		if (unshare(CLONE_NEWNET) == 0)
+			return 0;
+		if (errno != EPERM)
 			return err_errno(err, errno, "make a network namespace");
-		return 0;
+		return own_user_namespace(err);
 	}
 	int AUTO_FD fd = open(ns->path, O_RDONLY | O_CLOEXEC);
 
