@@ -216,11 +216,6 @@ void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bo
 
 /* ---- choosing handlers ---- */
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 static uint8_t reg_slot(const struct insn *in, unsigned r, unsigned size)
 {
 	if (size != 1)
@@ -269,7 +264,7 @@ static op_fn pick_two(const struct build *b, const struct insn *in, struct op *o
 		      unsigned ea)
 {
 	bool mem = insn_is_mem(in);
-	unsigned s = log2_size(in->op_size), operands;
+	unsigned s = insn_log2_size(in->op_size), operands;
 
 	if (in->prefixes & INSN_PFX_LOCK)
 		return NULL;
@@ -301,7 +296,7 @@ static op_fn pick_movx(const struct insn *in, struct op *op, unsigned ea)
 	}
 	op->r0 = in->reg;
 	op->r1 = reg_slot(in, in->rm, from);
-	return fast_movx(in->op == OP_MOVSX, log2_size(from), log2_size(in->op_size),
+	return fast_movx(in->op == OP_MOVSX, insn_log2_size(from), insn_log2_size(in->op_size),
 			 insn_is_mem(in), ea);
 }
 
@@ -314,7 +309,7 @@ static op_fn pick_shift(const struct insn *in, struct op *op, bool dead)
 		return NULL;
 	op->r0 = reg_slot(in, in->rm, in->op_size);
 	op->cond = count;
-	return fast_shift(in->op, log2_size(in->op_size), in->form == FORM_RM_CL, dead);
+	return fast_shift(in->op, insn_log2_size(in->op_size), in->form == FORM_RM_CL, dead);
 }
 
 static op_fn pick_branch(const struct build *b, const struct insn *in, struct op *op, unsigned ea)
@@ -336,7 +331,7 @@ static op_fn pick_branch(const struct build *b, const struct insn *in, struct op
 
 static op_fn pick_imul(const struct insn *in, struct op *op, unsigned ea)
 {
-	unsigned s = log2_size(in->op_size);
+	unsigned s = insn_log2_size(in->op_size);
 
 	op->r0 = in->reg;
 	op->r1 = in->rm;
@@ -349,7 +344,7 @@ static op_fn pick_imul(const struct insn *in, struct op *op, unsigned ea)
 static op_fn pick_rest(const struct build *b, const struct insn *in, struct op *op, bool dead,
 		       unsigned ea)
 {
-	unsigned s = log2_size(in->op_size);
+	unsigned s = insn_log2_size(in->op_size);
 	bool mem = insn_is_mem(in), long64 = b->env.mode == CPU_LONG64;
 
 	op->r0 = in->reg;
@@ -466,7 +461,7 @@ static void fuse(struct build *b, struct op *ops)
 	if (ops[b->n - 2].fn == op_general || ops[b->n - 2].fn == op_vector || in->op < OP_ADD ||
 	    (in->op > OP_CMP && in->op != OP_TEST))
 		return;
-	fn = fast_alu_jcc(in->op, log2_size(in->op_size), ops[b->n - 2].cond,
+	fn = fast_alu_jcc(in->op, insn_log2_size(in->op_size), ops[b->n - 2].cond,
 			  b->in[b->n - 1].opcode & 15);
 	if (fn)
 		ops[b->n - 2].fn = fn;

@@ -95,4 +95,20 @@ static inline bool insn_is_mem(const struct insn *in)
 	return in->mod != 3;
 }
 
+/* Operand size in bytes to its logarithm, as handler tables are indexed. */
+static inline unsigned insn_log2_size(unsigned size)
+{
+	return (unsigned)__builtin_ctz(size);
+}
+
+/* The prefix that belongs to an SSE opcode: 0xf3, 0xf2, 0x66 or 0. */
+static inline unsigned insn_mandatory_prefix(const struct insn *in)
+{
+	if (in->prefixes & INSN_PFX_F3)
+		return 0xf3;
+	if (in->prefixes & INSN_PFX_F2)
+		return 0xf2;
+	return in->prefixes & INSN_PFX_66 ? 0x66 : 0;
+}
+
 #endif

@@ -44,15 +44,6 @@ static_assert(offsetof(struct stub_regs, d) == 8 && offsetof(struct stub_regs, c
 
 /* ---- what an instruction needs ---- */
 
-static unsigned mandatory(const struct insn *in)
-{
-	if (in->prefixes & INSN_PFX_F3)
-		return 0xf3;
-	if (in->prefixes & INSN_PFX_F2)
-		return 0xf2;
-	return in->prefixes & INSN_PFX_66 ? 0x66 : 0;
-}
-
 static unsigned uses_0f(uint8_t op)
 {
 	switch (op) {
@@ -144,7 +135,7 @@ static uint64_t stub_key(const struct insn *in, unsigned uses)
 
 	if (uses & STUB_MXCSR)
 		k |= 1ULL << 37;
-	k |= (uint64_t)in->map << 60 | (uint64_t)in->opcode << 48 | (uint64_t)mandatory(in) << 40;
+	k |= (uint64_t)in->map << 60 | (uint64_t)in->opcode << 48 | (uint64_t)insn_mandatory_prefix(in) << 40;
 	k |= (uint64_t)(in->rex >> 3 & 1) << 39 | (uint64_t)mem << 38;
 	k |= (uint64_t)(in->modrm >> 3 & 7) << 24;
 	/* General registers are always in RAX: their number makes no difference. */
@@ -235,8 +226,8 @@ static void emit_insn(struct emit *e, const struct insn *in, unsigned uses)
 		rm = 0;
 	else if (in->rm_class == INSN_CLASS_MMX)
 		rm &= 7;
-	if (mandatory(in))
-		emit8(e, mandatory(in));
+	if (insn_mandatory_prefix(in))
+		emit8(e, insn_mandatory_prefix(in));
 	rex |= reg >= 8 ? 4 : 0;
 	rex |= !mem && rm >= 8 ? 1 : 0;
 	if (rex != 0x40)

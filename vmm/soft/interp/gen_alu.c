@@ -7,11 +7,6 @@
 #include "soft/interp/operand.h"
 #include "soft/interp/shift.h"
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 /* Result of a two-operand operation and the flags it sets. */
 static uint64_t alu_value(unsigned op, unsigned size, uint64_t a, uint64_t b, unsigned cf,
 			  uint32_t *fl)
@@ -50,7 +45,7 @@ static uint64_t alu_value(unsigned op, unsigned size, uint64_t a, uint64_t b, un
 		cc = CC_LOGIC;
 		break;
 	}
-	*fl = cc_arith_of(cc | log2_size(size), r, b);
+	*fl = cc_arith_of(cc | insn_log2_size(size), r, b);
 	return r;
 }
 
@@ -204,7 +199,7 @@ enum insn_result exec_shd(struct cpu *cpu, const struct insn *in)
 	if (rmw_commit(cpu, in, &m, r) == RMW_FAULT)
 		return INSN_FAULT;
 	set_arith(cpu, FL_ARITH,
-		  cc_arith_of(CC_RES | log2_size(size), r, (carry ? FL_CF : 0) | (of ? FL_OF : 0)));
+		  cc_arith_of(CC_RES | insn_log2_size(size), r, (carry ? FL_CF : 0) | (of ? FL_OF : 0)));
 	return INSN_DONE;
 }
 
@@ -213,7 +208,7 @@ enum insn_result exec_shd(struct cpu *cpu, const struct insn *in)
 static void mul_flags(struct cpu *cpu, unsigned size, uint64_t lo, bool over)
 {
 	set_arith(cpu, FL_ARITH,
-		  cc_arith_of(CC_RES | log2_size(size), lo & size_mask(size),
+		  cc_arith_of(CC_RES | insn_log2_size(size), lo & size_mask(size),
 			      over ? FL_CF | FL_OF : 0));
 }
 

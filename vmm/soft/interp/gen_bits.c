@@ -7,11 +7,6 @@
 #include "soft/flags.h"
 #include "soft/interp/operand.h"
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 /* With a register index and a memory operand the bit string goes on beyond the operand, both ways.
  */
 static uint64_t bt_address(const struct cpu *cpu, const struct insn *in, int64_t index)
@@ -144,7 +139,7 @@ static uint64_t pdep(uint64_t v, uint64_t mask)
 
 static void bmi_flags(struct cpu *cpu, unsigned size, uint64_t r, bool cf)
 {
-	set_arith(cpu, FL_ARITH, cc_arith_of(CC_RES | log2_size(size), r, cf ? FL_CF : 0));
+	set_arith(cpu, FL_ARITH, cc_arith_of(CC_RES | insn_log2_size(size), r, cf ? FL_CF : 0));
 }
 
 static uint64_t bextr(uint64_t v, uint64_t ctl)

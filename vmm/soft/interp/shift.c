@@ -5,11 +5,6 @@
 #include "soft/flags.h"
 #include "soft/interp/operand.h"
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 static struct shift_result rotate(unsigned op, unsigned bits, uint64_t val, unsigned count)
 {
 	uint64_t mask = ~0ULL >> (64 - bits);
@@ -94,6 +89,6 @@ struct shift_result shift_value(unsigned op, unsigned size, uint64_t val, unsign
 		of = 0;
 		break;
 	}
-	r.fl = cc_arith_of(CC_RES | log2_size(size), r.res, (carry ? FL_CF : 0) | (of ? FL_OF : 0));
+	r.fl = cc_arith_of(CC_RES | insn_log2_size(size), r.res, (carry ? FL_CF : 0) | (of ? FL_OF : 0));
 	return r;
 }

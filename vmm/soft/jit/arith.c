@@ -3,11 +3,6 @@
  * them. */
 #include "soft/jit/jit_priv.h"
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 static void store_cc(struct jit *j, unsigned op)
 {
 	emit_prefix(&j->e, 2, 0, 0, RDI, false);
@@ -67,7 +62,7 @@ static bool alu_kind(const struct insn *in, struct alu *a)
 
 	if (in->op > OP_TEST || !kinds[in->op].kind)
 		return false;
-	a->s = log2_size(in->op_size);
+	a->s = insn_log2_size(in->op_size);
 	a->digit = kinds[in->op].digit;
 	a->kind = kinds[in->op].kind;
 	a->writes = kinds[in->op].writes;
@@ -158,7 +153,7 @@ static bool alu(struct jit *j, const struct insn *in)
 
 static bool unary(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size), r;
+	unsigned s = insn_log2_size(in->op_size), r;
 	bool dead = j->dead[j->i];
 
 	if (insn_is_mem(in) || !jit_byte_ok(in, in->rm, in->op_size))
@@ -205,7 +200,7 @@ static void store_carry_overflow(struct jit *j)
 
 static bool shift(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size), r, digit, count;
+	unsigned s = insn_log2_size(in->op_size), r, digit, count;
 
 	if (in->form == FORM_RM_CL || s < 2 || insn_is_mem(in))
 		return false;
@@ -240,7 +235,7 @@ static bool shift(struct jit *j, const struct insn *in)
 
 static bool imul(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size), src, dst;
+	unsigned s = insn_log2_size(in->op_size), src, dst;
 
 	if (s < 2 || (in->form == FORM_R_RM_I && insn_is_mem(in)))
 		return false;
@@ -308,7 +303,7 @@ bool jit_flags(struct jit *j, unsigned cond)
 
 static bool cmov(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size), src, dst;
+	unsigned s = insn_log2_size(in->op_size), src, dst;
 
 	if (s < 2 || insn_is_mem(in) || !jit_flags(j, in->opcode & 15))
 		return false;

@@ -2,11 +2,6 @@
 /* Templates: moves, extensions, LEA, stack. */
 #include "soft/jit/jit_priv.h"
 
-static unsigned log2_size(unsigned size)
-{
-	return __builtin_ctz(size);
-}
-
 /* Guest register @g, 2^@s bytes, = host register @src. */
 static void set_reg(struct jit *j, unsigned g, unsigned s, unsigned src)
 {
@@ -18,7 +13,7 @@ static void set_reg(struct jit *j, unsigned g, unsigned s, unsigned src)
 
 static bool mov(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size), src;
+	unsigned s = insn_log2_size(in->op_size), src;
 	bool mem = insn_is_mem(in);
 
 	if ((in->form != FORM_RM_I && !jit_byte_ok(in, in->reg, in->op_size)) ||
@@ -70,7 +65,7 @@ static bool mov(struct jit *j, const struct insn *in)
 static bool extend(struct jit *j, const struct insn *in)
 {
 	unsigned from = in->map == INSN_MAP_1 ? 4 : in->opcode & 1 ? 2 : 1, opcode, d;
-	unsigned s = log2_size(in->op_size);
+	unsigned s = insn_log2_size(in->op_size);
 
 	if (s < 2 || (!insn_is_mem(in) && !jit_byte_ok(in, in->rm, from)))
 		return false;
@@ -79,7 +74,7 @@ static bool extend(struct jit *j, const struct insn *in)
 	else
 		opcode = (in->op == OP_MOVSX ? 0x0fbe : 0x0fb6) | (from == 2);
 	if (insn_is_mem(in)) {
-		jit_operand(j, in, log2_size(from), false);
+		jit_operand(j, in, insn_log2_size(from), false);
 		d = jit_def(j, in->reg);
 		emit_rm(&j->e, s, opcode, d, RAX, 0);
 	} else {
@@ -96,7 +91,7 @@ static bool extend(struct jit *j, const struct insn *in)
 
 static bool lea(struct jit *j, const struct insn *in)
 {
-	unsigned s = log2_size(in->op_size);
+	unsigned s = insn_log2_size(in->op_size);
 	struct insn flat = *in;
 
 	if (s < 2)

@@ -63,15 +63,6 @@ static void operand(struct jit *j, const struct insn *in, bool writes)
 	jit_address(j, in->mem_size, writes);
 }
 
-static unsigned mandatory(const struct insn *in)
-{
-	if (in->prefixes & INSN_PFX_F3)
-		return 0xf3;
-	if (in->prefixes & INSN_PFX_F2)
-		return 0xf2;
-	return in->prefixes & INSN_PFX_66 ? 0x66 : 0;
-}
-
 /* 16 bytes between registers, or from or to memory. */
 static void move16(struct jit *j, const struct insn *in, bool store)
 {
@@ -264,7 +255,7 @@ static bool move_template(struct jit *j, const struct insn *in, unsigned prefix)
 
 bool jit_simd(struct jit *j, const struct insn *in)
 {
-	unsigned prefix = mandatory(in);
+	unsigned prefix = insn_mandatory_prefix(in);
 
 	if (in->map != INSN_MAP_0F || in->reg_class == INSN_CLASS_MMX ||
 	    in->rm_class == INSN_CLASS_MMX || (in->prefixes & (INSN_PFX_LOCK | INSN_PFX_VEX)))
