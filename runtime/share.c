@@ -118,8 +118,3 @@ const struct fs_backend *share_backend(const struct share *share)
 {
 	return &share->backend;
 }
-
-struct fuse_server *share_server(const struct share *share)
-{
-	return share->srv;
-}

@@ -23,6 +23,5 @@ CLEANUP_DEFINE(struct share, share_free);
 
 /* Borrowed until share_free(). */
 const struct fs_backend *share_backend(const struct share *share);
-struct fuse_server *share_server(const struct share *share);
 
 #endif

@@ -50,20 +50,10 @@ const struct hv_vcpu_state *fake_hv_boot_state(void)
 	return &fake.boot_state;
 }
 
-unsigned fake_vcpu_id(const struct fake_vcpu *vcpu)
-{
-	return vcpu->hv.id;
-}
-
 const struct hv_bus_ops *fake_vcpu_bus(const struct fake_vcpu *vcpu, void **ret_opaque)
 {
 	*ret_opaque = vcpu->hv.vm->config.bus_opaque;
 	return vcpu->hv.vm->config.bus;
-}
-
-struct gmem *fake_vcpu_mem(const struct fake_vcpu *vcpu)
-{
-	return vcpu->hv.vm->config.mem;
 }
 
 void fake_out(struct fake_vcpu *vcpu, uint16_t port, unsigned size, uint64_t val)

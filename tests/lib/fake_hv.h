@@ -21,9 +21,7 @@ extern const struct hv_ops fake_hv_ops;
 void fake_hv_script(fake_script_fn fn, void *opaque);
 
 /* For scripts. */
-unsigned fake_vcpu_id(const struct fake_vcpu *vcpu);
 const struct hv_bus_ops *fake_vcpu_bus(const struct fake_vcpu *vcpu, void **ret_opaque);
-struct gmem *fake_vcpu_mem(const struct fake_vcpu *vcpu);
 void fake_out(struct fake_vcpu *vcpu, uint16_t port, unsigned size, uint64_t val);
 uint64_t fake_in(struct fake_vcpu *vcpu, uint16_t port, unsigned size);
 /* Sleep until kicked, as HLT does. */

@@ -155,12 +155,6 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t sub)
 #define READ_DR(n) ({ uint64_t v_; __asm__ volatile("movq %%dr" #n ", %0" : "=r"(v_)); v_; })
 #define WRITE_DR(n, v) __asm__ volatile("movq %0, %%dr" #n ::"r"((uint64_t)(v)) : "memory")
 static inline void invlpg(const void *p) { __asm__ volatile("invlpg (%0)" ::"r"(p) : "memory"); }
-static inline uint64_t read_flags(void)
-{
-	uint64_t f;
-	__asm__ volatile("pushfq; popq %0" : "=r"(f));
-	return f;
-}
 #define FLAG_CF 0x1
 #define FLAG_TF 0x100
 #define FLAG_IF 0x200

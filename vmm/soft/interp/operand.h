@@ -115,11 +115,6 @@ void stack_set(struct cpu *cpu, uint64_t sp);
 bool stack_probe(struct cpu *cpu, uint64_t sp, unsigned size);
 bool stack_push(struct cpu *cpu, unsigned size, uint64_t val);
 
-static inline uint64_t stack_ptr(const struct cpu *cpu)
-{
-	return cpu->gpr[HV_RSP] & size_mask(stack_addr_size(cpu));
-}
-
 /**
  * branch_to() - Set RIP for a near branch of operand size @size, with limit and canonical checks
  */
