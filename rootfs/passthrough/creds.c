@@ -122,6 +122,8 @@ int creds_enter(struct fuse_call *c, uint32_t umask_bits)
 	}
 	if (c->srv->opt.owner == FUSE_OWNER_XATTR)
 		return 0;
+	if (c->hdr.uid == cr->uid)
+		creds_set_fsetid(c->w, true); /* an earlier write may have put it off */
 	if (c->hdr.uid != cr->uid || c->hdr.gid != cr->gid || c->has_group)
 		r = creds_switch(c);
 	if (r < 0)

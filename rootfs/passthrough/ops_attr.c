@@ -77,6 +77,8 @@ static int set_owner(struct fuse_call *c, uint32_t valid)
 	uid_t uid = valid & FATTR_UID ? in->uid : (uid_t)-1;
 	gid_t gid = valid & FATTR_GID ? in->gid : (gid_t)-1;
 
+	/* The guest has judged; a setgid bit without group execute must not fall with our rights. */
+	creds_set_fsetid(c->w, true);
 	/* Also for "no change": like chown(-1, -1) it drops setuid and setgid. */
 	return fchownat(c->node->fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno
 											    : 0;

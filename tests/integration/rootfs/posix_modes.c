@@ -179,7 +179,7 @@ static void chown_drops_bits(void)
 /* A chown that changes nothing drops them too. */
 static void chown_nothing_drops_bits(void)
 {
-	const char *f = name();
+	const char *f = name(), *g = name();
 
 	make_owned(T_REG, f, 65534, 65533);
 	x("0 chmod %s 06555", f);
@@ -188,6 +188,12 @@ static void chown_nothing_drops_bits(void)
 	x("0 chmod %s 06555", f);
 	x("0 chown %s -1 -1", f);
 	x("0555 lstat %s mode", f);
+	/* setgid without group execute stays, also after someone else's write */
+	make_owned(T_REG, g, 65534, 65533);
+	x("0 chmod %s 06767", f);
+	x("0 as 65534:65533 write %s O_WRONLY 0 data", g);
+	x("0 chown %s -1 -1", f);
+	x("02767 lstat %s mode", f);
 }
 
 /* A write by someone without CAP_FSETID drops them. */
