@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# Shared by the suites that run engines: counting checks, a kernel, a wrapper of husk, an image. Source it
+# from bash with $husk set; it makes $tmp, which the caller's finish() removes.
+
+passed=0 failed=0
+ok() { passed=$((passed + 1)); }
+fail() {
+	failed=$((failed + 1))
+	echo "FAIL $*"
+}
+is() { [ "$2" = "$3" ] && ok || fail "$1: got '$2', wanted '$3'"; } # NAME GOT WANTED
+skip() {
+	echo "SKIP: $*"
+	exit 77
+}
+verdict() {
+	echo "$passed checks passed, $failed failed"
+	[ "$failed" = 0 ]
+}
+
+# until_true TRIES COMMAND...: tries ten times a second.
+until_true() {
+	local tries=$1
+	shift
+	while [ "$tries" -gt 0 ]; do
+		"$@" && return 0
+		tries=$((tries - 1))
+		sleep 0.1
+	done
+	return 1
+}
+
+[ "$(id -u)" = 0 ] || skip 'needs root'
+busybox=$(command -v busybox) || skip 'busybox is not installed'
+store=${HUSK_KERNEL_STORE:-/var/lib/husk/kernels}
+if [ -z "$(HUSK_KERNEL_STORE=$store "$husk" kernel list 2>/dev/null)" ]; then
+	[ -f "${HUSK_TEST_KERNEL:-}" ] || skip 'no kernel in the store'
+	store=$(dirname "$(dirname "$(realpath "$HUSK_TEST_KERNEL")")")
+fi
+HUSK_KERNEL_STORE=$store "$husk" kernel list | grep -qv 'no modules' || skip 'the kernel has no modules'
+
+tmp=$(mktemp -d)
+mkdir -p "$tmp/bin" "$tmp/root/bin" "$tmp/root/etc" "$tmp/share"
+# Engines hand no environment on, and go by the name.
+cat >"$tmp/bin/husk" <<END
+#!/bin/sh
+export HUSK_KERNEL_STORE=$store
+exec $husk ${HUSK_STATE:+--root $tmp/state} "\$@"
+END
+chmod +x "$tmp/bin/husk"
+
+# A file system of busybox, and an image of it that every engine loads: localhost/bb:1.
+cp "$busybox" "$tmp/root/bin/busybox"
+for name in sh cat echo env id ls mount ps pwd hostname kill sleep head wc grep test stty touch true tty nproc; do
+	ln -s busybox "$tmp/root/bin/$name"
+done
+tar -C "$tmp/root" -cf "$tmp/layer.tar" .
+make_image() { # FILE
+	local layer
+	layer=$(sha256sum "$tmp/layer.tar" | cut -d' ' -f1)
+	cat >"$tmp/image.json" <<END
+{ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [ "sha256:$layer" ] },
+  "config": { "Cmd": [ "sh" ], "Env": [ "PATH=/usr/bin:/bin" ] } }
+END
+	echo '[{"Config":"image.json","RepoTags":["localhost/bb:1"],"Layers":["layer.tar"]}]' >"$tmp/manifest.json"
+	tar -C "$tmp" -cf "$1" manifest.json image.json layer.tar
+}
