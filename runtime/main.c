@@ -52,10 +52,6 @@ static const struct cli_option options[] = {
 	{ 0 },
 };
 
-static const struct cli_spec spec = {
-	.options = options, .min_args = 0, .max_args = -1, .args_end_options = true
-};
-
 static void print_help(void)
 {
 	puts("usage: husk [OPTION...] VERB [OPTION...]\n"
@@ -69,6 +65,10 @@ static void print_help(void)
 	cli_print_options(options);
 	puts("  -h, --help               show this, or after a verb its options");
 }
+
+static const struct cli_spec spec = {
+	.options = options, .max_args = -1, .args_end_options = true, .print_help = print_help
+};
 
 /* Descriptors 0 to 2 are there, so that no other file gets their numbers. */
 static void open_missing_stdio(void)
@@ -96,11 +96,6 @@ static int run_verb(int argc, char **argv)
 	return CLI_FAIL;
 }
 
-static bool is_help(const char *arg)
-{
-	return !strcmp(arg, "--help") || !strcmp(arg, "-h") || !strcmp(arg, "help");
-}
-
 int main(int argc, char **argv)
 {
 	int n = 0;
@@ -110,14 +105,11 @@ int main(int argc, char **argv)
 	proctitle_init(argc, argv);
 	open_missing_stdio();
 	log_setup(STDERR_FILENO, LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
-	for (int i = 1; i < argc && (argv[i][0] == '-' || i == 1); i++) {
-		if (is_help(argv[i])) {
-			print_help();
-			return 0;
-		}
+	switch (cli_parse(&spec, argc, argv, &cli_globals, &n)) {
+	case CLI_OK: break;
+	case CLI_HELP: return 0;
+	case CLI_BAD: return CLI_FAIL;
 	}
-	if (cli_parse(&spec, argc, argv, &cli_globals, &n) != CLI_OK)
-		return CLI_FAIL;
 	if (cli_globals.version) {
 		puts("husk version " HUSK_VERSION "\nspec: " OCI_VERSION);
 		return 0;
@@ -125,6 +117,10 @@ int main(int argc, char **argv)
 	if (n == 0) {
 		log_err("a verb is missing (see 'husk --help')");
 		return CLI_FAIL;
+	}
+	if (!strcmp(argv[1], "help")) {
+		print_help();
+		return 0;
 	}
 	/* cli_parse() moved the verb and what follows it to argv[1]. */
 	return run_verb(n, argv + 1);

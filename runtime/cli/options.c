@@ -36,6 +36,10 @@ void cli_print_options(const struct cli_option *options)
 
 static void print_help(const struct cli_spec *spec)
 {
+	if (spec->print_help) {
+		spec->print_help();
+		return;
+	}
 	printf("usage: husk %s [OPTION...]%s%s\n\n%s\n\n", spec->verb, spec->usage[0] ? " " : "",
 	       spec->usage, spec->about);
 	cli_print_options(spec->options);
@@ -126,7 +130,7 @@ static enum cli_parsed take_option(const struct cli_spec *spec, int argc, char *
 	const char *arg = argv[*i], *value = NULL;
 	const struct cli_option *o = find(spec, arg, &value);
 
-	if (!o && is_help(arg) && spec->verb) {
+	if (!o && is_help(arg)) {
 		print_help(spec);
 		return CLI_HELP;
 	}

@@ -45,6 +45,7 @@ struct cli_spec {
 	const struct cli_option *options;
 	int min_args, max_args; /* positional; max -1: any */
 	bool args_end_options;	/* what follows the first positional is not looked at */
+	void (*print_help)(void); /* NULL: made from the above */
 };
 
 enum cli_parsed { CLI_OK, CLI_HELP, CLI_BAD };
