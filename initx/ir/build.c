@@ -116,14 +116,3 @@ unsigned ir_mem_width(enum ir_op op)
 	default: return 8;
 	}
 }
-
-void ir_each_use(struct ir_ins *ins, ir_use_fn fn, void *opaque)
-{
-	if (ins->a.kind == IRV_REG)
-		fn(opaque, &ins->a);
-	if (ins->b.kind == IRV_REG)
-		fn(opaque, &ins->b);
-	for (unsigned i = 0; i < ins->n_args; i++)
-		if (ins->args[i].kind == IRV_REG)
-			fn(opaque, &ins->args[i]);
-}

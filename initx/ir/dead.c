@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "base/checked.h"
+
 static struct ir_ins *terminator(struct ir_func *f, uint32_t b)
 {
 	return &f->blocks.v[b].ins.v[f->blocks.v[b].ins.n - 1];
@@ -45,7 +47,7 @@ static void thread_jumps(struct ir_func *f)
 /* Append a block to its only predecessor when that one jumps to it. */
 static void merge_blocks(struct ir_prog *p, struct ir_func *f)
 {
-	uint32_t *n_preds = arena_alloc(p->arena, f->blocks.n * sizeof(*n_preds));
+	uint32_t *n_preds = arena_alloc(p->scratch, f->blocks.n * sizeof(*n_preds));
 
 	n_preds[0] = 1;
 	for (uint32_t b = 0; b < f->blocks.n; b++) {
@@ -79,8 +81,8 @@ static void merge_blocks(struct ir_prog *p, struct ir_func *f)
 static uint32_t order_blocks(struct ir_prog *p, struct ir_func *f, uint32_t *order)
 {
 	uint32_t n = f->blocks.n, top = 0, n_out = 0;
-	uint32_t *stack = arena_alloc(p->arena, n * sizeof(*stack));
-	uint8_t *state = arena_alloc(p->arena, n); /* 0 new, else 1 + successors visited */
+	uint32_t *stack = arena_alloc(p->scratch, n * sizeof(*stack));
+	uint8_t *state = arena_alloc(p->scratch, n); /* 0 new, else 1 + successors visited */
 
 	stack[top++] = 0;
 	state[0] = 1;
@@ -115,17 +117,17 @@ static uint32_t order_blocks(struct ir_prog *p, struct ir_func *f, uint32_t *ord
 
 static void renumber_blocks(struct ir_prog *p, struct ir_func *f)
 {
-	uint32_t *order = arena_alloc(p->arena, f->blocks.n * sizeof(*order));
-	uint32_t *number = arena_alloc(p->arena, f->blocks.n * sizeof(*number));
+	uint32_t *order = arena_alloc(p->scratch, f->blocks.n * sizeof(*order));
+	uint32_t *number = arena_alloc(p->scratch, f->blocks.n * sizeof(*number));
 	uint32_t n = order_blocks(p, f, order);
-	struct ir_block *blocks = arena_alloc(p->arena, n * sizeof(*blocks));
+	struct ir_block *blocks = arena_alloc(p->scratch, n * sizeof(*blocks));
 
 	for (uint32_t i = 0; i < n; i++) {
 		number[order[i]] = i;
 		blocks[i] = f->blocks.v[order[i]];
 	}
-	f->blocks.v = blocks;
-	f->blocks.n = f->blocks.cap = n;
+	memcpy(f->blocks.v, blocks, n * sizeof(*blocks));
+	f->blocks.n = n;
 	for (uint32_t i = 0; i < n; i++) {
 		struct ir_ins *t = terminator(f, i);
 
@@ -156,7 +158,7 @@ static bool is_useless(const struct ir_ins *ins, const uint32_t *uses)
 /* Backwards, until nothing more falls away. */
 static void remove_unused(struct ir_prog *p, struct ir_func *f)
 {
-	uint32_t *uses = arena_alloc(p->arena, f->n_regs * sizeof(*uses));
+	uint32_t *uses = arena_alloc(p->scratch, f->n_regs * sizeof(*uses));
 	bool again = true;
 
 	for (uint32_t b = 0; b < f->blocks.n; b++)
@@ -199,7 +201,7 @@ static void note_reg(void *opaque, struct ir_val *v)
 
 static void renumber_regs(struct ir_prog *p, struct ir_func *f)
 {
-	uint32_t *map = arena_alloc(p->arena, f->n_regs * sizeof(*map));
+	uint32_t *map = arena_alloc(p->scratch, f->n_regs * sizeof(*map));
 	uint32_t n = f->n_params;
 
 	for (uint32_t b = 0; b < f->blocks.n; b++) {
@@ -237,6 +239,7 @@ void ir_dead(struct ir_prog *p, struct ir_func *f)
 	renumber_blocks(p, f);
 	remove_unused(p, f);
 	renumber_regs(p, f);
+	arena_clear(p->scratch);
 }
 
 void ir_prune(struct ir_prog *p)
@@ -274,28 +277,41 @@ void ir_prune(struct ir_prog *p)
 	}
 }
 
-const char *ir_optimize(struct ir_prog *p)
+/* Every pass over one function, each with the rules checked behind it. */
+static const char *optimize_func(struct ir_prog *p, struct ir_sym *s)
 {
-	const char *e;
+	static const struct {
+		void (*run)(struct ir_prog *p, struct ir_func *f);
+		const char *what;
+	} passes[] = {
+		{ ir_fold, "after folding" },
+		{ ir_dead, "after removing dead code" },
+		{ ir_fold, "after folding again" },
+		{ ir_dead, "after removing dead code again" },
+	};
+	const char *e = ir_verify_func(p, s);
 
-	ir_prune(p);
-	e = ir_verify(p);
 	if (e)
 		return arena_printf(p->arena, "before optimising: %s", e);
-	for (int round = 0; round < 2; round++) {
-		for (uint32_t i = 0; i < p->syms.n; i++)
-			if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)
-				ir_fold(p, p->syms.v[i].func);
-		e = ir_verify(p);
+	for (size_t i = 0; i < ARRAY_LEN(passes); i++) {
+		passes[i].run(p, s->func);
+		e = ir_verify_func(p, s);
 		if (e)
-			return arena_printf(p->arena, "after folding: %s", e);
-		for (uint32_t i = 0; i < p->syms.n; i++)
-			if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)
-				ir_dead(p, p->syms.v[i].func);
-		e = ir_verify(p);
-		if (e)
-			return arena_printf(p->arena, "after removing dead code: %s", e);
+			return arena_printf(p->arena, "%s: %s", passes[i].what, e);
 	}
-	ir_prune(p);
 	return NULL;
+}
+
+const char *ir_optimize(struct ir_prog *p)
+{
+	const char *e = ir_verify_symbols(p);
+
+	if (e)
+		return e;
+	ir_prune(p);
+	for (uint32_t i = 0; !e && i < p->syms.n; i++)
+		if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)
+			e = optimize_func(p, &p->syms.v[i]);
+	ir_prune(p);
+	return e;
 }

@@ -344,9 +344,9 @@ void ir_fold(struct ir_prog *p, struct ir_func *f)
 {
 	struct folder fo = { .p = p, .f = f };
 
-	fo.facts = arena_alloc(p->arena, f->n_regs * sizeof(*fo.facts));
-	fo.n_defs = arena_alloc(p->arena, f->n_regs * sizeof(*fo.n_defs));
-	fo.version = arena_alloc(p->arena, f->n_regs * sizeof(*fo.version));
+	fo.facts = arena_alloc(p->scratch, f->n_regs * sizeof(*fo.facts));
+	fo.n_defs = arena_alloc(p->scratch, f->n_regs * sizeof(*fo.n_defs));
+	fo.version = arena_alloc(p->scratch, f->n_regs * sizeof(*fo.version));
 	count_defs(&fo);
 	for (fo.block = 0; fo.block < f->blocks.n; fo.block++) {
 		struct ir_block *b = &f->blocks.v[fo.block];
@@ -360,4 +360,5 @@ void ir_fold(struct ir_prog *p, struct ir_func *f)
 				learn(&fo, ins);
 		}
 	}
+	arena_clear(p->scratch);
 }

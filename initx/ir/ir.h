@@ -105,11 +105,16 @@ struct ir_ins {
 	uint8_t cc; /* enum ir_cc */
 	uint8_t n_args;
 	uint32_t dst; /* IR_NONE: no result wanted */
-	uint32_t sym;
-	uint32_t t, f; /* successors */
+	union {
+		uint32_t sym; /* IRS_SYM, IRS_CALL */
+		uint32_t t;   /* IRS_JMP, IRS_BR: successor, when the condition holds */
+	};
+	uint32_t f; /* IRS_BR: the other successor */
 	struct ir_val a, b;
-	int64_t disp;
-	struct ir_val *args;
+	union {
+		int64_t disp;	     /* IRS_LD, IRS_ST, IRS_SLOT, IRS_SYM */
+		struct ir_val *args; /* n_args of them: IRS_CALL, IRS_CALLR, IRS_SYSC */
+	};
 };
 
 struct ir_block {
@@ -143,6 +148,7 @@ struct ir_sym {
 
 struct ir_prog {
 	struct arena *arena;
+	struct arena *scratch; /* of the pass at work on one function, which clears it at its end */
 	VEC(struct ir_sym) syms;
 	uint32_t entry; /* function symbol */
 };
@@ -168,9 +174,20 @@ uint32_t ir_block_add(struct ir_prog *p, struct ir_func *f);
 /* Bytes that a load or store moves. */
 unsigned ir_mem_width(enum ir_op op);
 
-/* Calls @fn for every register the instruction reads. */
 typedef void (*ir_use_fn)(void *opaque, struct ir_val *v);
-void ir_each_use(struct ir_ins *ins, ir_use_fn fn, void *opaque);
+
+/* Calls @fn for every register the instruction reads. Most of a pass's time: inlined with @fn. */
+static inline __attribute__((always_inline)) void ir_each_use(struct ir_ins *ins, ir_use_fn fn,
+							      void *opaque)
+{
+	if (ins->a.kind == IRV_REG)
+		fn(opaque, &ins->a);
+	if (ins->b.kind == IRV_REG)
+		fn(opaque, &ins->b);
+	for (unsigned i = 0; i < ins->n_args; i++)
+		if (ins->args[i].kind == IRV_REG)
+			fn(opaque, &ins->args[i]);
+}
 
 /**
  * ir_verify() - Check the rules every pass must keep, in the symbols that are used
@@ -179,6 +196,9 @@ void ir_each_use(struct ir_ins *ins, ir_use_fn fn, void *opaque);
  * file.
  */
 const char *ir_verify(const struct ir_prog *p);
+/* Its two halves: one function; the entry and the data. */
+const char *ir_verify_func(const struct ir_prog *p, const struct ir_sym *s);
+const char *ir_verify_symbols(const struct ir_prog *p);
 
 void ir_print(const struct ir_prog *p, struct strbuf *sb);
 

@@ -139,6 +139,7 @@ static void scan_blocks(struct live_state *s, struct live *ret)
 	}
 	ret->calls = calls.v;
 	ret->n_calls = calls.n;
+	ret->n_positions = s->pos + 2;
 }
 
 static uint64_t live_out_word(const struct live_state *s, uint32_t b, uint32_t w)
@@ -214,7 +215,7 @@ void live_compute(struct arena *a, struct ir_func *f, struct live *ret)
 	find_global_regs(&s);
 	bytes = (size_t)f->blocks.n * s.n_words * sizeof(uint64_t);
 	if (bytes > LIVE_MAX_BITSET_BYTES)
-		longjmp(a->fail, 1);
+		arena_fail(a, 1);
 	s.gen = arena_alloc(a, bytes);
 	s.kill = arena_alloc(a, bytes);
 	s.in = arena_alloc(a, bytes);

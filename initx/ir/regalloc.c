@@ -6,8 +6,6 @@
  */
 #include "ir/regalloc.h"
 
-#include <stdlib.h>
-
 #define N_PHYS 32
 
 struct scan {
@@ -151,25 +149,29 @@ static void place(struct scan *s, uint32_t r)
 	spill(s, victim);
 }
 
-struct order {
-	uint32_t start, reg;
-};
-
-static int compare(const void *a, const void *b)
+/* Registers by the start of their range: positions are few, so they are buckets. */
+static void place_all(struct scan *s)
 {
-	const struct order *x = a, *y = b;
+	uint32_t *first = arena_alloc(s->a, s->live.n_positions * sizeof(*first));
+	uint32_t *next = arena_alloc(s->a, s->f->n_regs * sizeof(*next));
 
-	if (x->start != y->start)
-		return x->start < y->start ? -1 : 1;
-	return x->reg < y->reg ? -1 : 1;
+	for (uint32_t r = s->f->n_regs; r-- > 0;) {
+		const struct live_range *l = &s->live.ranges[r];
+
+		if (l->start > l->end)
+			continue;
+		next[r] = first[l->start]; /* register + 1, 0 ends the list */
+		first[l->start] = r + 1;
+	}
+	for (uint32_t pos = 0; pos < s->live.n_positions; pos++)
+		for (uint32_t r = first[pos]; r; r = next[r - 1])
+			place(s, r - 1);
 }
 
 void regalloc(struct arena *a, struct ir_func *f, const struct regset_info *regs,
 	      struct allocation *ret)
 {
 	struct scan s = { .a = a, .f = f, .regs = regs, .out = ret };
-	struct order *order = arena_alloc(a, f->n_regs * sizeof(*order));
-	uint32_t n = 0;
 
 	*ret = (struct allocation){ 0 };
 	ret->reg = arena_alloc(a, f->n_regs * sizeof(*ret->reg));
@@ -180,12 +182,7 @@ void regalloc(struct arena *a, struct ir_func *f, const struct regset_info *regs
 	find_hints(&s);
 	for (unsigned p = 0; p < N_PHYS; p++)
 		s.active[p] = IR_NONE;
-	for (uint32_t r = 0; r < f->n_regs; r++) {
+	for (uint32_t r = 0; r < f->n_regs; r++)
 		ret->reg[r] = -1;
-		if (s.live.ranges[r].start <= s.live.ranges[r].end)
-			order[n++] = (struct order){ s.live.ranges[r].start, r };
-	}
-	qsort(order, n, sizeof(*order), compare);
-	for (uint32_t i = 0; i < n; i++)
-		place(&s, order[i].reg);
+	place_all(&s);
 }

@@ -15,6 +15,7 @@ struct live {
 	struct live_range *ranges;
 	uint32_t *calls; /* positions of instructions that clobber registers, ascending */
 	uint32_t n_calls;
+	uint32_t n_positions; /* all of them are below */
 };
 
 void live_compute(struct arena *a, struct ir_func *f, struct live *ret);

@@ -4,38 +4,64 @@
 
 #include <inttypes.h>
 
-static const char *check_val(const struct ir_func *f, struct ir_val v, bool mem_base)
+/* What an instruction of each shape has. */
+#define HAS_A	   1
+#define HAS_B	   2
+#define A_IS_BASE  4 /* a register, a constant or a stack slot */
+#define A_IS_SLOT  8
+#define HAS_SYM	   16
+#define HAS_T	   32
+#define HAS_F	   64
+#define HAS_CC	   128
+#define MAY_RESULT 256
+#define RESULT	   (512 | MAY_RESULT)
+#define HAS_ARGS   1024
+
+static const uint16_t shapes[] = {
+	[IRS_UN] = HAS_A | RESULT,
+	[IRS_BIN] = HAS_A | HAS_B | RESULT,
+	[IRS_CMP] = HAS_A | HAS_B | HAS_CC | RESULT,
+	[IRS_LD] = HAS_A | A_IS_BASE | RESULT,
+	[IRS_ST] = HAS_A | A_IS_BASE | HAS_B,
+	[IRS_SLOT] = HAS_A | A_IS_SLOT | RESULT,
+	[IRS_SYM] = HAS_SYM | RESULT,
+	[IRS_CALL] = HAS_SYM | HAS_ARGS | MAY_RESULT,
+	[IRS_CALLR] = HAS_A | HAS_ARGS | MAY_RESULT,
+	[IRS_SYSC] = HAS_A | HAS_ARGS | MAY_RESULT,
+	[IRS_NONE] = 0,
+	[IRS_JMP] = HAS_T,
+	[IRS_BR] = HAS_A | HAS_B | HAS_CC | HAS_T | HAS_F,
+	[IRS_RET] = HAS_A,
+};
+
+static bool is_value(const struct ir_func *f, const struct ir_val *v)
 {
-	if (v.kind == IRV_REG && v.reg >= f->n_regs)
-		return "register out of range";
-	if (v.kind == IRV_SLOT && (!mem_base || v.reg >= f->slots.n))
-		return "stack slot where none may stand";
-	if (v.kind == IRV_NONE)
-		return "operand missing";
-	return NULL;
+	return v->kind == IRV_IMM || (v->kind == IRV_REG && v->reg < f->n_regs);
+}
+
+static bool is_slot(const struct ir_func *f, const struct ir_val *v)
+{
+	return v->kind == IRV_SLOT && v->reg < f->slots.n;
 }
 
 static const char *check_args(const struct ir_func *f, const struct ir_ins *ins)
 {
 	if (ins->n_args > IR_MAX_ARGS)
 		return "too many arguments";
-	for (unsigned i = 0; i < ins->n_args; i++) {
-		const char *e = check_val(f, ins->args[i], false);
-
-		if (e)
-			return e;
-	}
+	for (unsigned i = 0; i < ins->n_args; i++)
+		if (!is_value(f, &ins->args[i]))
+			return "bad argument";
 	return NULL;
 }
 
-static const char *check_sym(const struct ir_prog *p, const struct ir_ins *ins, bool call)
+static const char *check_sym(const struct ir_prog *p, const struct ir_ins *ins)
 {
 	const struct ir_sym *s;
 
 	if (ins->sym >= p->syms.n)
 		return "symbol out of range";
 	s = &p->syms.v[ins->sym];
-	if (!call)
+	if (ins->op != IR_CALL)
 		return NULL;
 	if (s->kind != IR_SYM_FUNC)
 		return "call of something that is no function";
@@ -44,57 +70,47 @@ static const char *check_sym(const struct ir_prog *p, const struct ir_ins *ins, 
 	return NULL;
 }
 
-static const char *check_operands(const struct ir_prog *p, const struct ir_func *f,
-				  const struct ir_ins *ins)
+static const char *check_a(const struct ir_func *f, const struct ir_val *a, unsigned has)
 {
-	enum ir_shape shape = ir_ops[ins->op].shape;
-	const char *e = NULL;
-
-	if (shape == IRS_UN || shape == IRS_RET || shape == IRS_CALLR || shape == IRS_SYSC)
-		e = check_val(f, ins->a, false);
-	if (shape == IRS_BIN || shape == IRS_CMP || shape == IRS_BR) {
-		e = check_val(f, ins->a, false);
-		e = e ? e : check_val(f, ins->b, false);
-		if (ins->cc >= IR_CC_MAX_)
-			return "bad condition";
-	}
-	if (shape == IRS_LD || shape == IRS_ST)
-		e = check_val(f, ins->a, true);
-	if (!e && shape == IRS_ST)
-		e = check_val(f, ins->b, false);
-	if (shape == IRS_SLOT && (ins->a.kind != IRV_SLOT || ins->a.reg >= f->slots.n))
-		e = "stack slot out of range";
-	if (shape == IRS_SYM)
-		e = check_sym(p, ins, false);
-	if (shape == IRS_CALL)
-		e = check_sym(p, ins, true);
-	if (!e && (shape == IRS_JMP || shape == IRS_BR) &&
-	    (ins->t >= f->blocks.n || (shape == IRS_BR && ins->f >= f->blocks.n)))
-		e = "branch to a block that is not there";
-	return e ? e : check_args(f, ins);
+	if (has & A_IS_SLOT)
+		return is_slot(f, a) ? NULL : "stack slot out of range";
+	if (is_value(f, a) || ((has & A_IS_BASE) && is_slot(f, a)))
+		return NULL;
+	return a->kind == IRV_SLOT ? "stack slot where none may stand" : "bad first operand";
 }
 
 static const char *check_ins(const struct ir_prog *p, const struct ir_func *f,
 			     const struct ir_ins *ins, bool last)
 {
-	enum ir_shape shape;
-	bool may_result, must_result;
+	const char *e = NULL;
+	unsigned has;
 
 	if (ins->op >= IR_MAX_)
 		return "unknown operation";
-	shape = ir_ops[ins->op].shape;
+	has = shapes[ir_ops[ins->op].shape];
 	if (!!(ir_ops[ins->op].flags & IRF_T) != last)
 		return last ? "block does not end in a terminator" : "terminator inside a block";
-	may_result = shape <= IRS_LD || (shape >= IRS_SLOT && shape <= IRS_SYSC);
-	must_result = may_result && shape != IRS_CALL && shape != IRS_CALLR && shape != IRS_SYSC;
-	if (ins->dst == IR_NONE ? must_result : !may_result)
+	if (ins->dst == IR_NONE ? (has & RESULT) == RESULT : !(has & MAY_RESULT))
 		return "result where none may be, or missing";
 	if (ins->dst != IR_NONE && ins->dst >= f->n_regs)
 		return "result register out of range";
-	return check_operands(p, f, ins);
+	if (has & HAS_A)
+		e = check_a(f, &ins->a, has);
+	if (!e && (has & HAS_B) && !is_value(f, &ins->b))
+		e = "bad second operand";
+	if (!e && (has & HAS_CC) && ins->cc >= IR_CC_MAX_)
+		e = "bad condition";
+	if (!e && (has & HAS_SYM))
+		e = check_sym(p, ins);
+	if (!e &&
+	    (((has & HAS_T) && ins->t >= f->blocks.n) || ((has & HAS_F) && ins->f >= f->blocks.n)))
+		e = "branch to a block that is not there";
+	if (!e && ins->n_args)
+		e = has & HAS_ARGS ? check_args(f, ins) : "arguments where none may be";
+	return e;
 }
 
-static const char *verify_func(const struct ir_prog *p, const struct ir_sym *s)
+const char *ir_verify_func(const struct ir_prog *p, const struct ir_sym *s)
 {
 	const struct ir_func *f = s->func;
 
@@ -119,21 +135,26 @@ static const char *verify_func(const struct ir_prog *p, const struct ir_sym *s)
 	return NULL;
 }
 
-const char *ir_verify(const struct ir_prog *p)
+const char *ir_verify_symbols(const struct ir_prog *p)
 {
 	if (p->entry >= p->syms.n || p->syms.v[p->entry].kind != IR_SYM_FUNC)
 		return "entry is no function";
 	for (uint32_t i = 0; i < p->syms.n; i++) {
 		const struct ir_sym *s = &p->syms.v[i];
-		const char *e = NULL;
 
 		if (s->kind == IR_SYM_DATA && s->pointer_to != IR_NONE &&
 		    (s->pointer_to >= p->syms.n || s->size != 8))
 			return arena_printf(p->arena, "@%s: bad pointer", s->name);
-		if (s->kind == IR_SYM_FUNC && s->used)
-			e = verify_func(p, s);
-		if (e)
-			return e;
 	}
 	return NULL;
+}
+
+const char *ir_verify(const struct ir_prog *p)
+{
+	const char *e = ir_verify_symbols(p);
+
+	for (uint32_t i = 0; !e && i < p->syms.n; i++)
+		if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)
+			e = ir_verify_func(p, &p->syms.v[i]);
+	return e;
 }

@@ -22,14 +22,35 @@ struct arena {
 	uint8_t *end;
 	size_t total; /* bytes of all chunks */
 	size_t limit; /* of total */
-	jmp_buf fail; /* armed by the owner before the first arena_alloc() */
+	size_t chunk; /* bytes asked of the kernel at once */
+	struct arena *parent;
+	jmp_buf fail; /* armed by the owner before the first arena_alloc(); a parent's counts */
 };
 
 void arena_init(struct arena *a, size_t limit);
+/* For what one pass over one function needs: fails to where @parent does. */
+void arena_init_scratch(struct arena *a, struct arena *parent);
 void arena_done(struct arena *a);
+/* Forget all contents and keep the first chunk, for the next use. */
+void arena_clear(struct arena *a);
 
-/* Zeroed, 16-byte aligned; never NULL (leaves by a->fail). */
-void *arena_alloc(struct arena *a, size_t n);
+/* Leave by the owner's setjmp(); @why: 1 too large, 2 no memory. */
+_Noreturn void arena_fail(struct arena *a, int why);
+
+/* arena_alloc() when the current chunk is full. */
+void *arena_alloc_slow(struct arena *a, size_t n);
+
+/* Zeroed, 16-byte aligned; never NULL (leaves by arena_fail()). */
+static inline void *arena_alloc(struct arena *a, size_t n)
+{
+	size_t room = (size_t)(a->end - a->cur);
+	uint8_t *p = a->cur;
+
+	if (n > room || ((n + 15) & ~(size_t)15) > room)
+		return arena_alloc_slow(a, n);
+	a->cur += (n + 15) & ~(size_t)15;
+	return p;
+}
 
 /* Copy of @len bytes with a NUL behind. */
 char *arena_strndup(struct arena *a, const char *s, size_t len);
@@ -37,7 +58,7 @@ char *arena_strndup(struct arena *a, const char *s, size_t len);
 /* snprintf into the arena. */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The array @v of @n elements, moved to twice the room (at least 8). Sets *cap. */
+/* The array @v of @n elements, moved to twice the room (at least 4). Sets *cap. */
 void *arena_grow(struct arena *a, void *v, uint32_t n, uint32_t *cap, size_t elem_size);
 
 #define VEC(type)                \

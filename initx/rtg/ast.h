@@ -40,9 +40,13 @@ struct type {
 
 /* Value of a constant expression; which member counts follows from the type. */
 struct cval {
-	__int128 i; /* integers; bool as 0 or 1 */
-	const char *s;
-	uint32_t len;
+	union {
+		__int128 i; /* integers; bool as 0 or 1 */
+		struct {
+			const char *s;
+			uint32_t len;
+		};
+	};
 };
 
 struct ident {
@@ -84,23 +88,28 @@ enum expr_kind {
 	EXPR_INDEX
 };
 
+/* Most of a compilation's memory is these: small types, and fields that never meet share a place.
+ */
 struct expr {
-	enum expr_kind kind;
-	enum tok op;   /* EXPR_UNARY, EXPR_BINARY */
+	uint8_t kind;  /* enum expr_kind */
+	uint8_t op;    /* enum tok: EXPR_UNARY, EXPR_BINARY */
+	bool is_const; /* by the checker, like type, val, sym and intrinsic */
+	uint8_t intrinsic;
 	src_pos_t pos; /* of the operator for binary ones */
 	src_pos_t start;
 	uint32_t depth;
-	struct ident *name; /* EXPR_NAME */
-	struct expr *x, *y; /* operands; callee; indexed and index */
-	struct expr **args;
-	uint32_t n_args;
-	struct type written; /* EXPR_NAME inside an array type: unused */
-	/* by the checker */
-	struct type type;
-	bool is_const;
 	struct cval val;
-	struct sym *sym;
-	unsigned intrinsic;
+	struct type type;
+	uint32_t n_args;
+	union {
+		struct ident *name; /* EXPR_NAME */
+		struct expr *x;	    /* operand; callee; indexed */
+	};
+	union {
+		struct expr *y; /* second operand, index */
+		struct expr **args;
+	};
+	struct sym *sym; /* EXPR_NAME, EXPR_CALL of a function */
 };
 
 enum stmt_kind {
@@ -148,20 +157,19 @@ struct label {
 };
 
 struct stmt {
-	enum stmt_kind kind;
-	enum tok op; /* STMT_ASSIGN: TOK_ASSIGN, TOK_DEFINE or an operator token */
+	uint8_t kind;  /* enum stmt_kind */
+	uint8_t op;    /* enum tok, STMT_ASSIGN: TOK_ASSIGN, TOK_DEFINE or an operator token */
+	uint8_t taken; /* enum if_taken, by the checker, like sym and label */
 	src_pos_t pos;
+	src_pos_t end; /* closing brace */
 	struct stmt *next;
 	struct ident *name;	/* declared variable, label */
 	struct type_expr *type; /* STMT_VAR */
 	struct expr *lhs, *x;	/* target and value; condition */
 	struct stmt *body, *els;
 	struct const_decl *decls;
-	src_pos_t end; /* closing brace */
-	/* by the checker */
 	struct sym *sym;
 	struct label *label;
-	enum if_taken taken;
 };
 
 struct param {
@@ -207,6 +215,10 @@ struct idents {
 	struct ident *buckets[IDENT_BUCKETS];
 };
 
+/* The record of a name, or NULL when no source has it. */
+struct ident *ident_find(const struct idents *ids, const char *name);
+
+/* The one record of a name, made when it is new. */
 struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint32_t len);
 
 /**

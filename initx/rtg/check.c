@@ -12,40 +12,55 @@
 
 static void check_stmts(struct checker *k, struct stmt *s);
 
-/* Constants that options and target define; entered when a name is not found otherwise. */
-static struct sym *lookup_builtin(struct checker *k, struct ident *id)
+static struct sym *builtin_const(struct checker *k, struct ident *id, enum type_kind kind)
 {
-	struct compiler *c = k->c;
-	struct sym *s = NULL;
-	int64_t v = 0;
-	bool found = syscall_number(id->s, c->opt->arch, &v) && v >= 0;
+	struct sym *s = arena_alloc(&k->c->arena, sizeof(*s));
 
-	for (size_t i = 0; !found && i < c->opt->n_consts; i++) {
-		if (!strcmp(c->opt->consts[i].name, id->s)) {
-			v = c->opt->consts[i].value;
-			found = true;
-		}
-	}
-	if (!found && strcmp(id->s, "GOARCH") != 0)
-		return NULL;
-	s = arena_alloc(&c->arena, sizeof(*s));
 	s->kind = SYM_CONST;
 	s->name = id;
 	s->state = CONST_DONE;
-	s->type.kind = found ? TYPE_UNTYPED : TYPE_STRING;
-	s->val.i = v;
-	if (!found) {
-		s->val.s = rtg_arch_name(c->opt->arch);
-		s->val.len = (uint32_t)strlen(s->val.s);
-	}
-	/* Goes under all other meanings: only reached when there are none. */
+	s->type.kind = kind;
+	/* Goes under all other meanings: only entered when there are none. */
 	id->sym = s;
+	return s;
+}
+
+/* Constants that the target defines; entered when a name is not found otherwise. */
+static struct sym *lookup_builtin(struct checker *k, struct ident *id)
+{
+	enum rtg_arch arch = k->c->opt->arch;
+	struct sym *s;
+	int64_t v = 0;
+
+	if (syscall_number(id->s, arch, &v) && v >= 0) {
+		s = builtin_const(k, id, TYPE_UNTYPED);
+		s->val.i = v;
+		return s;
+	}
+	if (strcmp(id->s, "GOARCH") != 0)
+		return NULL;
+	s = builtin_const(k, id, TYPE_STRING);
+	s->val.s = rtg_arch_name(arch);
+	s->val.len = (uint32_t)strlen(s->val.s);
 	return s;
 }
 
 struct sym *check_lookup(struct checker *k, struct ident *id)
 {
 	return id->sym ? id->sym : lookup_builtin(k, id);
+}
+
+/* Those of the options' constants that the sources name. */
+static void enter_option_consts(struct checker *k)
+{
+	const struct rtg_options *opt = k->c->opt;
+
+	for (size_t i = 0; i < opt->n_consts; i++) {
+		struct ident *id = ident_find(&k->c->ids, opt->consts[i].name);
+
+		if (id && !id->sym)
+			builtin_const(k, id, TYPE_UNTYPED)->val.i = opt->consts[i].value;
+	}
 }
 
 static struct sym *declare(struct checker *k, struct ident *id, enum sym_kind kind, src_pos_t pos)
@@ -419,7 +434,7 @@ static void check_label(struct checker *k, struct stmt *s)
 
 static void check_stmt(struct checker *k, struct stmt *s)
 {
-	switch (s->kind) {
+	switch ((enum stmt_kind)s->kind) {
 	case STMT_BAD: break;
 	case STMT_EXPR:
 		check_expr(k, s->x);
@@ -556,6 +571,7 @@ void check_unit(struct compiler *c)
 	struct checker k = { .c = c };
 
 	enter_universe(&k);
+	enter_option_consts(&k);
 	declare_consts(&k, c->unit.consts, false);
 	for (struct func *f = c->unit.funcs; f; f = f->next) {
 		f->sym = declare(&k, f->name, SYM_FUNC, f->pos);

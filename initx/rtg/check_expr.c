@@ -457,7 +457,7 @@ static void check_name(struct checker *k, struct expr *e)
 void check_expr(struct checker *k, struct expr *e)
 {
 	e->type = t_invalid;
-	switch (e->kind) {
+	switch ((enum expr_kind)e->kind) {
 	case EXPR_BAD: break;
 	case EXPR_INT: set_const(e, t_untyped, e->val.i); break;
 	case EXPR_STRING:

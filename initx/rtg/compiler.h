@@ -11,7 +11,7 @@
 #define RTG_MAX_BUFFER_BYTES (16u << 20)
 
 struct compiler {
-	struct arena arena;
+	struct arena arena, scratch;
 	struct diag_list diags;
 	struct idents ids;
 	struct unit unit;

@@ -191,20 +191,29 @@ static bool lex_skip(struct lexer *lx)
 	return false;
 }
 
-static void lex_ident(struct lexer *lx, struct token *t)
+static enum tok keyword(const struct token *t)
 {
-	uint32_t start = lx->off;
-
-	lx->off = span(lx, start, C_LETTER | C_DIGIT);
-	t->kind = TOK_IDENT;
-	t->s = lx->text + start;
-	t->len = lx->off - start;
 	for (size_t i = keyword_at[(uint8_t)t->s[0]]; i && i <= ARRAY_LEN(keywords); i++) {
 		if (keywords[i - 1].s[0] != t->s[0])
 			break;
 		if (keywords[i - 1].len == t->len && !memcmp(keywords[i - 1].s, t->s, t->len))
-			t->kind = keywords[i - 1].kind;
+			return keywords[i - 1].kind;
 	}
+	return TOK_IDENT;
+}
+
+static void lex_ident(struct lexer *lx, struct token *t)
+{
+	const char *s = lx->text + lx->off, *end = lx->text + lx->len;
+	uint32_t h = IDENT_HASH_START;
+
+	t->s = s;
+	for (; s < end && (classes[(uint8_t)*s] & (C_LETTER | C_DIGIT)); s++)
+		h = ident_hash_step(h, *s);
+	t->len = (uint32_t)(s - t->s);
+	t->hash = h;
+	lx->off += t->len;
+	t->kind = keyword(t);
 }
 
 static void lex_number(struct lexer *lx, struct token *t)

@@ -39,8 +39,17 @@ struct token {
 	src_pos_t pos;
 	const char *s; /* IDENT: the source's bytes; STRING: the value */
 	uint32_t len;
-	uint64_t num; /* INT */
+	uint32_t hash; /* IDENT: its hash */
+	uint64_t num;  /* INT */
 };
+
+/* Of names: FNV-1a, one byte at a time from IDENT_HASH_START on. */
+#define IDENT_HASH_START 2166136261u
+
+static inline uint32_t ident_hash_step(uint32_t h, char c)
+{
+	return (h ^ (unsigned char)c) * 16777619u;
+}
 
 struct lexer {
 	struct arena *arena;

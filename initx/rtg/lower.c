@@ -229,7 +229,7 @@ static uint32_t label_block(struct lowerer *l, struct label *label)
 
 static void low_stmt(struct lowerer *l, struct stmt *s)
 {
-	switch (s->kind) {
+	switch ((enum stmt_kind)s->kind) {
 	case STMT_BAD:
 	case STMT_CONST: break;
 	case STMT_EXPR: low_expr(l, s->x, IR_NONE); break;

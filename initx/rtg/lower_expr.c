@@ -293,7 +293,7 @@ struct ir_val low_expr(struct lowerer *l, struct expr *e, uint32_t hint)
 		return low_addr(l, low_string(l, e->val.s, e->val.len), hint);
 	if (e->is_const)
 		return ir_imm((int64_t)(uint64_t)e->val.i);
-	switch (e->kind) {
+	switch ((enum expr_kind)e->kind) {
 	case EXPR_NAME: return low_name(l, e, hint);
 	case EXPR_UNARY: return low_unary(l, e, hint);
 	case EXPR_BINARY: return low_binary(l, e, hint);

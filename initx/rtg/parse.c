@@ -23,16 +23,22 @@ struct parser {
 static struct expr *parse_expr(struct parser *p);
 static struct stmt *parse_stmt(struct parser *p);
 
-struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint32_t len)
+static struct ident *find_hashed(const struct idents *ids, const char *s, uint32_t len, uint32_t h)
 {
-	uint32_t h = 2166136261u;
-	struct ident *id;
+	struct ident *id = ids->buckets[h % IDENT_BUCKETS];
 
-	for (uint32_t i = 0; i < len; i++)
-		h = (h ^ (unsigned char)s[i]) * 16777619u;
-	for (id = ids->buckets[h % IDENT_BUCKETS]; id; id = id->next)
-		if (id->hash == h && id->len == len && !memcmp(id->s, s, len))
-			return id;
+	while (id && (id->hash != h || id->len != len || memcmp(id->s, s, len) != 0))
+		id = id->next;
+	return id;
+}
+
+static struct ident *get_hashed(struct arena *a, struct idents *ids, const char *s, uint32_t len,
+				uint32_t h)
+{
+	struct ident *id = find_hashed(ids, s, len, h);
+
+	if (id)
+		return id;
 	id = arena_alloc(a, sizeof(*id));
 	id->s = arena_strndup(a, s, len);
 	id->len = len;
@@ -40,6 +46,32 @@ struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint
 	id->next = ids->buckets[h % IDENT_BUCKETS];
 	ids->buckets[h % IDENT_BUCKETS] = id;
 	return id;
+}
+
+static uint32_t hash_of(const char *s, uint32_t len)
+{
+	uint32_t h = IDENT_HASH_START;
+
+	for (uint32_t i = 0; i < len; i++)
+		h = ident_hash_step(h, s[i]);
+	return h;
+}
+
+struct ident *ident_find(const struct idents *ids, const char *name)
+{
+	uint32_t len = (uint32_t)strlen(name);
+
+	return find_hashed(ids, name, len, hash_of(name, len));
+}
+
+struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint32_t len)
+{
+	return get_hashed(a, ids, s, len, hash_of(s, len));
+}
+
+static struct ident *token_ident(struct parser *p)
+{
+	return get_hashed(p->a, p->ids, p->t.s, p->t.len, p->t.hash);
 }
 
 static void next(struct parser *p)
@@ -138,7 +170,7 @@ static struct ident *parse_name(struct parser *p, const char *what)
 		error_expected(p, what);
 		return NULL;
 	}
-	id = ident_get(p->a, p->ids, p->t.s, p->t.len);
+	id = token_ident(p);
 	if (!p->prelude && id->len >= 2 && id->s[0] == '_' && id->s[1] == '_')
 		diag_error(p->diags, p->t.pos, "names that start with '__' are the compiler's own");
 	next(p);
@@ -192,7 +224,7 @@ static struct expr *parse_primary(struct parser *p)
 		return e;
 	case TOK_IDENT:
 		e->kind = EXPR_NAME;
-		e->name = ident_get(p->a, p->ids, p->t.s, p->t.len);
+		e->name = token_ident(p);
 		next(p);
 		return e;
 	case TOK_LPAREN:

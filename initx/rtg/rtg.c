@@ -111,11 +111,13 @@ static void compile(struct job *j)
 	}
 	if (j->internal)
 		return;
-	ir_prune(&c->prog);
-	if (!j->opt->no_optimize)
-		j->internal = ir_optimize(&c->prog);
-	else
+	c->prog.scratch = &c->scratch;
+	if (j->opt->no_optimize) {
+		ir_prune(&c->prog);
 		j->internal = ir_verify(&c->prog);
+	} else {
+		j->internal = ir_optimize(&c->prog);
+	}
 	if (j->internal)
 		return;
 	if (j->run)
@@ -129,8 +131,11 @@ static void compile(struct job *j)
 /* Everything between here and arena_done() is memory of the arena: see arena.h. */
 static int guarded_compile(struct job *j, struct err *err)
 {
-	int r = setjmp(j->c.arena.fail);
+	int r;
 
+	arena_init(&j->c.arena, COMPILE_MAX_BYTES);
+	arena_init_scratch(&j->c.scratch, &j->c.arena);
+	r = setjmp(j->c.arena.fail);
 	if (r == 1)
 		return err_set(err, -E2BIG, "program is too large to compile");
 	if (r)
@@ -204,10 +209,10 @@ int rtg_compile(const struct rtg_options *opt, const struct rtg_source *src, siz
 	j->opt = opt;
 	j->src = src;
 	j->n_src = n_src;
-	arena_init(&j->c.arena, COMPILE_MAX_BYTES);
 	r = guarded_compile(j, err);
 	if (!r)
 		r = finish(j, ret, err);
+	arena_done(&j->c.scratch);
 	arena_done(&j->c.arena);
 	return r;
 }
@@ -254,12 +259,12 @@ int rtg_interpret(const struct rtg_options *opt, const struct rtg_source *src, s
 	j->n_src = n_src;
 	j->run = true;
 	j->max_steps = max_steps;
-	arena_init(&j->c.arena, COMPILE_MAX_BYTES);
 	r = guarded_compile(j, err);
 	if (!r)
 		r = finish(j, ret, err);
 	if (!r)
 		r = copy_run(j, ret_run, err);
+	arena_done(&j->c.scratch);
 	arena_done(&j->c.arena);
 	return r;
 }

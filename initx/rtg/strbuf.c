@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static void strbuf_reserve(struct strbuf *sb, size_t more)
+void strbuf_reserve(struct strbuf *sb, size_t more)
 {
 	size_t cap = sb->cap ? sb->cap : 256;
 	char *s;
 
 	if (more > SIZE_MAX / 4)
-		longjmp(sb->arena->fail, 1);
+		arena_fail(sb->arena, 1);
 	if (sb->cap - sb->len >= more)
 		return;
 	while (cap - sb->len < more)
@@ -30,13 +30,6 @@ void strbuf_put(struct strbuf *sb, const void *data, size_t len)
 	if (len)
 		memcpy(sb->s + sb->len, data, len);
 	sb->len += len;
-}
-
-void strbuf_putc(struct strbuf *sb, char c)
-{
-	if (sb->len == sb->cap)
-		strbuf_reserve(sb, 1);
-	sb->s[sb->len++] = c;
 }
 
 void strbuf_puts(struct strbuf *sb, const char *s)

@@ -11,8 +11,9 @@ struct strbuf {
 	size_t len, cap;
 };
 
+/* Room for @more bytes behind the content. */
+void strbuf_reserve(struct strbuf *sb, size_t more);
 void strbuf_put(struct strbuf *sb, const void *data, size_t len);
-void strbuf_putc(struct strbuf *sb, char c);
 void strbuf_puts(struct strbuf *sb, const char *s);
 void strbuf_printf(struct strbuf *sb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -21,5 +22,12 @@ void strbuf_align(struct strbuf *sb, size_t align);
 
 /* @len zero bytes. */
 void strbuf_zeros(struct strbuf *sb, size_t len);
+
+static inline void strbuf_putc(struct strbuf *sb, char c)
+{
+	if (sb->len == sb->cap)
+		strbuf_reserve(sb, 1);
+	sb->s[sb->len++] = c;
+}
 
 #endif

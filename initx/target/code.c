@@ -19,11 +19,6 @@ const struct target *target_get(enum rtg_arch arch)
 	return NULL;
 }
 
-void code_u8(struct code *c, uint8_t v)
-{
-	strbuf_putc(&c->bytes, (char)v);
-}
-
 void code_u32(struct code *c, uint32_t v)
 {
 	uint8_t b[4];
@@ -40,13 +35,11 @@ void code_u64(struct code *c, uint64_t v)
 	strbuf_put(&c->bytes, b, 8);
 }
 
-void code_text(struct code *c, const char *fmt, ...)
+void code_text_put(struct code *c, const char *fmt, ...)
 {
 	char buf[256];
 	va_list ap;
 
-	if (!c->text)
-		return;
 	va_start(ap, fmt);
 	vsnprintf(buf, sizeof(buf), fmt, ap);
 	va_end(ap);

@@ -65,7 +65,7 @@ static void relax(const struct codegen *g, struct code *c, uint32_t *lost)
 static void finish_branches(struct codegen *g, uint32_t start, uint32_t first_fix)
 {
 	struct code *c = g->c;
-	uint32_t *lost = arena_alloc(c->a, (c->branches.n + 1) * sizeof(*lost));
+	uint32_t *lost = arena_alloc(g->p->scratch, (c->branches.n + 1) * sizeof(*lost));
 	uint32_t from = start, to = start;
 
 	relax(g, c, lost);
@@ -92,14 +92,14 @@ static void layout_frame(struct codegen *g)
 {
 	uint64_t off = 0;
 
-	g->slot_off = arena_alloc(g->c->a, g->f->slots.n * sizeof(*g->slot_off));
+	g->slot_off = arena_alloc(g->p->scratch, g->f->slots.n * sizeof(*g->slot_off));
 	g->spill_off = 0; /* spills lowest: short displacements */
 	off = 8 * (uint64_t)g->al.n_spills;
 	for (uint32_t i = 0; i < g->f->slots.n; i++) {
 		g->slot_off[i] = (uint32_t)off;
 		off += g->f->slots.v[i].size;
 		if (off > ((uint64_t)1 << 30))
-			longjmp(g->c->a->fail, 1);
+			arena_fail(g->c->a, 1);
 	}
 	g->frame = (uint32_t)ALIGN_UP(off, 16);
 	g->saved = g->al.used & g->t->regs.callee_saved;
@@ -134,9 +134,9 @@ static void emit_func(struct codegen *g, struct ir_sym *sym)
 
 	g->f = sym->func;
 	g->name = sym->name;
-	regalloc(c->a, g->f, &g->regs, &g->al);
+	regalloc(g->p->scratch, g->f, &g->regs, &g->al);
 	layout_frame(g);
-	g->block_off = arena_alloc(c->a, g->f->blocks.n * sizeof(*g->block_off));
+	g->block_off = arena_alloc(g->p->scratch, g->f->blocks.n * sizeof(*g->block_off));
 	g->t->prologue(g);
 	for (g->block = 0; g->block < g->f->blocks.n; g->block++) {
 		struct ir_block *b = &g->f->blocks.v[g->block];
@@ -147,9 +147,10 @@ static void emit_func(struct codegen *g, struct ir_sym *sym)
 		for (uint32_t i = 0; i < b->ins.n; i++)
 			g->t->ins(g, &b->ins.v[i]);
 		if (c->bytes.len > CODE_MAX_BYTES || c->bytes.len - start > FUNC_MAX_BYTES)
-			longjmp(c->a->fail, 1);
+			arena_fail(c->a, 1);
 	}
 	finish_branches(g, start, first_fix);
+	arena_clear(g->p->scratch);
 }
 
 static void align_code(struct code *c, const struct target *t)

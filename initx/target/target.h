@@ -120,10 +120,19 @@ static inline int64_t cg_slot_off(const struct codegen *g, uint32_t s, int64_t d
 }
 
 /* Append an instruction of 1 to 4 bytes, and its text when wanted. */
-void code_u8(struct code *c, uint8_t v);
+static inline void code_u8(struct code *c, uint8_t v)
+{
+	strbuf_putc(&c->bytes, (char)v);
+}
 void code_u32(struct code *c, uint32_t v);
 void code_u64(struct code *c, uint64_t v);
-void code_text(struct code *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void code_text_put(struct code *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Its arguments are looked at only when text is wanted. */
+#define code_text(c, ...)                              \
+	do {                                           \
+		if ((c)->text)                         \
+			code_text_put(c, __VA_ARGS__); \
+	} while (0)
 void code_fix(struct code *c, enum fix_kind kind, uint32_t sym, int64_t addend);
 /* Reserve a branch to @block of the current function. */
 void code_branch(struct code *c, struct code_branch b);

@@ -240,23 +240,25 @@ void a64x_extend(struct code *c, enum ir_op op, unsigned d, unsigned s)
 	modrm_reg(c, d, s);
 }
 
-static void mem_text(char *buf, size_t n, unsigned base, int32_t disp)
+#define MEM_TEXT_MAX 40
+
+static const char *mem_text(char buf[static MEM_TEXT_MAX], unsigned base, int32_t disp)
 {
 	if (disp)
-		snprintf(buf, n, "[%s%+" PRId32 "]", names64[base], disp);
+		snprintf(buf, MEM_TEXT_MAX, "[%s%+" PRId32 "]", names64[base], disp);
 	else
-		snprintf(buf, n, "[%s]", names64[base]);
+		snprintf(buf, MEM_TEXT_MAX, "[%s]", names64[base]);
+	return buf;
 }
 
 void a64x_lea(struct code *c, unsigned d, unsigned base, int32_t disp)
 {
-	char m[40];
+	char m[MEM_TEXT_MAX];
 
 	rex(c, true, d, 0, base, false);
 	code_u8(c, 0x8d);
 	modrm_mem(c, d, base, disp);
-	mem_text(m, sizeof(m), base, disp);
-	code_text(c, "lea %s, %s", names64[d], m);
+	code_text(c, "lea %s, %s", names64[d], mem_text(m, base, disp));
 }
 
 void a64x_lea_rr(struct code *c, unsigned d, unsigned base, unsigned index)
@@ -286,7 +288,7 @@ void a64x_lea_sym(struct code *c, unsigned d, uint32_t sym, const char *name, in
 
 void a64x_load(struct code *c, unsigned width, unsigned d, unsigned base, int32_t disp)
 {
-	char m[40];
+	char m[MEM_TEXT_MAX];
 
 	rex(c, width == 8, d, 0, base, false);
 	if (width < 4) {
@@ -296,27 +298,26 @@ void a64x_load(struct code *c, unsigned width, unsigned d, unsigned base, int32_
 		code_u8(c, 0x8b);
 	}
 	modrm_mem(c, d, base, disp);
-	mem_text(m, sizeof(m), base, disp);
 	code_text(c, "%s %s, %s ptr %s", width < 4 ? "movzx" : "mov",
-		  reg_name(d, width == 8 ? 8 : 4), mem_name(width), m);
+		  reg_name(d, width == 8 ? 8 : 4), mem_name(width), mem_text(m, base, disp));
 }
 
 void a64x_store(struct code *c, unsigned width, unsigned base, int32_t disp, unsigned s)
 {
-	char m[40];
+	char m[MEM_TEXT_MAX];
 
 	if (width == 2)
 		code_u8(c, 0x66);
 	rex(c, width == 8, s, 0, base, width == 1 && s >= 4);
 	code_u8(c, width == 1 ? 0x88 : 0x89);
 	modrm_mem(c, s, base, disp);
-	mem_text(m, sizeof(m), base, disp);
-	code_text(c, "mov %s ptr %s, %s", mem_name(width), m, reg_name(s, width));
+	code_text(c, "mov %s ptr %s, %s", mem_name(width), mem_text(m, base, disp),
+		  reg_name(s, width));
 }
 
 void a64x_store_imm(struct code *c, unsigned width, unsigned base, int32_t disp, int32_t imm)
 {
-	char m[40];
+	char m[MEM_TEXT_MAX];
 
 	if (width == 2)
 		code_u8(c, 0x66);
@@ -334,8 +335,7 @@ void a64x_store_imm(struct code *c, unsigned width, unsigned base, int32_t disp,
 		imm = (uint8_t)imm;
 	else if (width == 2)
 		imm = (uint16_t)imm;
-	mem_text(m, sizeof(m), base, disp);
-	code_text(c, "mov %s ptr %s, %" PRId32, mem_name(width), m, imm);
+	code_text(c, "mov %s ptr %s, %" PRId32, mem_name(width), mem_text(m, base, disp), imm);
 }
 
 void a64x_setcc(struct code *c, unsigned cc, unsigned r)
