@@ -128,6 +128,31 @@ static int make_hv(struct vm *vm, const struct vm_config *config, struct err *er
 	return vm->ops->vm_new(&hv, &vm->hv, err);
 }
 
+/* A notification that only wakes the device thread needs no exit, where the back end can do without. */
+static void short_cut_queue(struct vm *vm, struct virtio *v, unsigned queue, gpa_t window)
+{
+	struct err err = { 0 };
+	struct hv_ioevent event;
+	int fd;
+
+	if (!virtio_notify_event(v, queue, window, &event, &fd))
+		return;
+	if (vm->ops->ioeventfd(vm->hv, &event, fd, true, &err) < 0)
+		log_debug("%s: queue %u is notified by exits: %s", v->dev.ops->name, queue, err.msg);
+	else
+		virtio_notified_outside(v, queue);
+}
+
+static void take_short_cuts(struct vm *vm)
+{
+	const struct machine *m = vm->machine;
+
+	for (unsigned i = 0; vm->ops->ioeventfd && i < m->n_slots; i++) {
+		for (unsigned queue = 0; queue < VIRTIO_MAX_QUEUES; queue++)
+			short_cut_queue(vm, m->virtio[i], queue, m->slots[i].gpa);
+	}
+}
+
 int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 {
 	CLEANUP(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
@@ -155,6 +180,7 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 		r = make_hv(vm, config, err);
 	if (r < 0)
 		return r;
+	take_short_cuts(vm);
 	vm->n_vcpus = config->n_vcpus;
 	*ret = STEAL_PTR(vm);
 	return 0;

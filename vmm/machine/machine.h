@@ -40,6 +40,7 @@ struct machine {
 	struct device *devs[MACHINE_MAX_DEVICES]; /* in order of making; freed backwards */
 	unsigned n_devs;
 	struct acpi_virtio_slot slots[MACHINE_MAX_VIRTIO];
+	struct virtio *virtio[MACHINE_MAX_VIRTIO]; /* borrowed from devs, one a slot */
 	unsigned n_slots;
 	unsigned n_fs; /* of the configuration's, made so far */
 	struct device *i8042, *pit, *console, *vsock; /* borrowed from devs; the last two may be NULL */

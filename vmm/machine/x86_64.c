@@ -193,7 +193,7 @@ static int add_virtio(struct machine *m, struct err *err)
 			r = bus_add(m->mmio, slot->gpa, LAYOUT_VIRTIO_SIZE, dev, err);
 		if (r < 0)
 			return r;
-		m->n_slots++;
+		m->virtio[m->n_slots++] = (struct virtio *)dev;
 	}
 	return 0;
 }

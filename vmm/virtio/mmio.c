@@ -108,13 +108,28 @@ static void on_kick(void *opaque)
 	uint32_t kicked;
 
 	pthread_mutex_lock(&v->dev.lock);
-	kicked = v->kicked;
+	kicked = v->kicked | v->kicked_outside;
 	v->kicked = 0;
 	for (unsigned i = 0; i < v->vops->n_queues; i++) {
-		if ((kicked & (1U << i)) && virtio_is_active(v))
+		if ((kicked & (1U << i)) && virtio_is_active(v) && v->vqs[i].active)
 			v->vops->notify(v, i);
 	}
 	pthread_mutex_unlock(&v->dev.lock);
+}
+
+bool virtio_notify_event(struct virtio *v, unsigned queue, gpa_t window, struct hv_ioevent *ret,
+			 int *ret_fd)
+{
+	if (v->vops->notify_at_once || queue >= v->vops->n_queues)
+		return false;
+	*ret = (struct hv_ioevent){ .gpa = window + REG_QUEUE_NOTIFY, .value = queue, .size = 4 };
+	*ret_fd = v->kick.fd;
+	return true;
+}
+
+void virtio_notified_outside(struct virtio *v, unsigned queue)
+{
+	v->kicked_outside |= 1U << queue;
 }
 
 /* ---- status ---- */

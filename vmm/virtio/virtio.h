@@ -20,6 +20,7 @@
 #include "virtio/queue.h"
 #include "vmm/backend.h"
 #include "vmm/device.h"
+#include "vmm/hv.h"
 #include "vmm/irq.h"
 #include "vmm/vm.h"
 
@@ -71,7 +72,8 @@ struct virtio {
 	const struct virtio_ops *vops;
 	struct virtio_env env;
 	struct loop_event kick;
-	uint32_t kicked; /* bit a queue */
+	uint32_t kicked;	 /* bit a queue */
+	uint32_t kicked_outside; /* queues whose notifications may come without setting that bit */
 
 	uint32_t status, isr;
 	uint32_t features_sel, driver_features_sel, queue_sel;
@@ -90,6 +92,18 @@ extern const struct state_desc virtio_state; /* of struct virtio, nested in each
 int virtio_init(struct virtio *v, const struct device_ops *ops, const struct virtio_ops *vops,
 		const struct virtio_env *env);
 void virtio_done(struct virtio *v);
+
+/**
+ * virtio_notify_event() - The register write that a back end may turn into a signal
+ * @window:	Where the device's registers are
+ * @ret_fd:	Descriptor to signal, the device's own
+ *
+ * Return: false when there is no such queue, or its notifications must be handled where they come in.
+ */
+bool virtio_notify_event(struct virtio *v, unsigned queue, gpa_t window, struct hv_ioevent *ret,
+			 int *ret_fd);
+/* The back end does so for this queue. Before the machine runs. */
+void virtio_notified_outside(struct virtio *v, unsigned queue);
 
 /* For struct device_ops. */
 void virtio_mmio_read(struct device *dev, uint64_t off, unsigned size, uint64_t *ret_val);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -375,6 +376,29 @@ static void rng_serves_more_than_one_turn(void **state)
 	wait_used(f, 0, SIZE);
 }
 
+/* As a back end does it that turns the register write into a signal. */
+static void rng_serves_a_signal_in_place_of_a_write(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_ioevent event;
+	int fd = -1;
+
+	make_rng(f, &f->dev);
+	assert_true(virtio_notify_event((struct virtio *)f->dev, 0, 0xd0001000, &event, &fd));
+	assert_int_equal(event.gpa, 0xd0001000 + QUEUE_NOTIFY);
+	assert_int_equal(event.value, 0);
+	assert_int_equal(event.size, 4);
+	assert_false(virtio_notify_event((struct virtio *)f->dev, 1, 0xd0001000, &event, &fd));
+	virtio_notified_outside((struct virtio *)f->dev, 0);
+	start_loop(f);
+	assert_int_equal(eventfd_write(fd, 1), 0); /* too early: nothing is set up */
+	bring_up(f, 1);
+	offer(f, 0, 0, DATA, 64, true);
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	wait_used(f, 0, 1);
+	assert_int_equal(used_len(f, 0, 0), 64);
+}
+
 /* ---- console ---- */
 
 static void console_moves_bytes_both_ways(void **state)
@@ -501,6 +525,7 @@ int main(void)
 		T(violation_needs_a_reset_and_a_reset_heals),
 		T(rng_fills_requests_and_caps_them),
 		T(rng_serves_more_than_one_turn),
+		T(rng_serves_a_signal_in_place_of_a_write),
 		T(console_moves_bytes_both_ways),
 		T(console_makes_the_guest_wait_and_loses_nothing),
 		T(console_tells_its_size),

@@ -294,6 +294,39 @@ static void serial_input_reaches_the_guest_with_an_interrupt(void **state)
 	assert_true(fake_hv_edges(LAYOUT_GSI_COM1) >= 1);
 }
 
+/* A back end that takes notifications off the vCPUs' hands: asked for each queue, also if it refuses. */
+static struct hv_ioevent asked[8];
+static unsigned n_asked;
+
+static int take_ioeventfd(struct hv_vm *vm, const struct hv_ioevent *event, int fd, bool on,
+			  struct err *err)
+{
+	assert_true(on && fd >= 0 && n_asked < ARRAY_LEN(asked));
+	asked[n_asked++] = *event;
+	return n_asked % 2 ? 0 : err_set(err, -ENOSPC, "no room");
+}
+
+static void notifications_take_the_short_cut(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_ops ops = fake_hv_ops;
+
+	ops.ioeventfd = take_ioeventfd;
+	f->config.hv = &ops;
+	f->config.virtio_console = &f->serial;
+	n_asked = 0;
+	assert_int_equal(vm_new(&f->config, &f->vm, NULL), 0);
+	/* The console's two queues, then the one of rng. */
+	assert_int_equal(n_asked, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(asked[i].gpa, LAYOUT_VIRTIO + (i / 2) * LAYOUT_VIRTIO_SIZE + 0x50);
+		assert_int_equal(asked[i].value, i % 2);
+		assert_int_equal(asked[i].size, 4);
+	}
+	vm_free(f->vm);
+	f->vm = NULL;
+}
+
 static void refuses_what_cannot_be(void **state)
 {
 	struct fixture *f = *state;
@@ -325,6 +358,7 @@ int main(void)
 		T(boots_an_elf64_program_in_long_mode),
 		T(survives_every_port_and_register),
 		T(serial_input_reaches_the_guest_with_an_interrupt),
+		T(notifications_take_the_short_cut),
 		T(refuses_what_cannot_be),
 	};
 

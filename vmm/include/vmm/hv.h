@@ -182,7 +182,8 @@ struct hv_ops {
 
 	/*
 	 * Short cuts past the vCPU's thread, for back ends that have them (NULL: none). irqfd: a write to
-	 * the eventfd is an edge on the GSI. ioeventfd: the guest's writing exactly @value, @size bytes
+	 * the eventfd is an edge on the GSI, by way of the host's workers: for who is not in this process;
+	 * set_gsi() is sooner there. ioeventfd: the guest's writing exactly @value, @size bytes
 	 * (1, 2, 4, 8), to @gpa signals the eventfd and does not reach the bus. @fd is borrowed until it is
 	 * taken off again with @on false. Any thread.
 	 */
