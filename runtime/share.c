@@ -114,6 +114,11 @@ void share_free(struct share *share)
 	free(share);
 }
 
+void share_stats(const struct share *share, struct fuse_stats *ret)
+{
+	fuse_server_stats(share->srv, ret);
+}
+
 const struct fs_backend *share_backend(const struct share *share)
 {
 	return &share->backend;

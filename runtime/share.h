@@ -21,6 +21,8 @@ int share_start(struct share *share, struct err *err);
 void share_free(struct share *share);
 CLEANUP_DEFINE(struct share, share_free);
 
+void share_stats(const struct share *share, struct fuse_stats *ret);
+
 /* Borrowed until share_free(). */
 const struct fs_backend *share_backend(const struct share *share);
 

@@ -6,9 +6,8 @@
  * request to a sleeping thread costs a system call here and a context switch there, more than most
  * requests take, so wake-ups are rationed: a submitter wakes a worker only when none is awake and
  * looking, or when those awake are stuck in slow operations, or when a backlog of several requests
- * has built up. A worker that runs dry watches the queue for a while before it sleeps; how long
- * adapts: a fruitful watch restores the limit, a fruitless one halves it, and now and then a full
- * one is tried again. Only one worker watches at a time.
+ * has built up. A worker that runs dry watches the queue for a while before it sleeps
+ * (base/watch.h). Only one worker watches at a time.
  *
  * Thread 0 is the leader: it owns the descriptor table, runs jobs that open or close descriptors
  * for other threads (reset, save, restore), and outlives the other workers.
@@ -28,9 +27,6 @@
 #include "fuse/server.h"
 
 #define BACKLOG_WAKE	   3  /* queued requests that justify another worker */
-#define SPIN_RETRY	   16 /* sleeps between trial watches once watching stopped paying */
-#define SPIN_MIN_NS	   4000
-#define SPIN_PAUSES	   64 /* between looks at the clock */
 #define WORKER_STACK_BYTES (256 * 1024)
 
 int fuse_pool_init(struct fuse_pool *p)
@@ -105,37 +101,11 @@ static struct fuse_request *pool_pop_locked(struct fuse_pool *p)
 	return NULL;
 }
 
-static uint64_t spin_limit(const struct fuse_worker *w)
+static bool has_news(const void *arg)
 {
-	return (uint64_t)w->srv->opt.spin_us * NSEC_PER_USEC;
-}
+	const struct fuse_pool *p = arg;
 
-/* Whether watching is worth trying now. */
-static bool spin_wanted(struct fuse_worker *w)
-{
-	if (w->spin_ns >= SPIN_MIN_NS)
-		return true;
-	if (!spin_limit(w) || ++w->n_skipped_spins < SPIN_RETRY)
-		return false;
-	w->n_skipped_spins = 0;
-	w->spin_ns = spin_limit(w);
-	return true;
-}
-
-/* Watch the queue without sleeping. */
-static void pool_spin(struct fuse_pool *p, struct fuse_worker *w)
-{
-	uint64_t end = clock_monotonic_ns() + w->spin_ns;
-	bool found = false;
-
-	do {
-		for (int i = 0; i < SPIN_PAUSES && !found; i++) {
-			found = atomic_load_explicit(&p->n_queued, memory_order_relaxed) != 0 ||
-				p->has_job;
-			__builtin_ia32_pause();
-		}
-	} while (!found && clock_monotonic_ns() < end);
-	w->spin_ns = found ? spin_limit(w) : w->spin_ns / 2;
+	return atomic_load_explicit(&p->n_queued, memory_order_relaxed) || p->has_job;
 }
 
 static bool has_work_locked(const struct fuse_pool *p)
@@ -146,9 +116,10 @@ static bool has_work_locked(const struct fuse_pool *p)
 /* Nothing to do: watch, then sleep. Called and left with the lock held. */
 static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 {
+	uint64_t ns = p->n_spinning || p->paused ? 0 : watch_budget(&w->watch);
 	uint32_t seen;
 
-	if (!p->n_spinning && !p->paused && spin_wanted(w)) {
+	if (ns) {
 		/*
 		 * Whoever waits for the answer may be behind us on this very CPU: once around. It
 		 * can take long where others compete, so until it is over we do not count as
@@ -161,7 +132,7 @@ static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 			return;
 		p->n_spinning = 1;
 		pthread_mutex_unlock(&p->lock);
-		pool_spin(p, w);
+		watch_learn(&w->watch, watch_run(ns, has_news, p));
 		pthread_mutex_lock(&p->lock);
 		p->n_spinning = 0;
 		if (has_work_locked(p))

@@ -11,6 +11,7 @@
 #include <sys/uio.h>
 
 #include "base/err.h"
+#include "base/watch.h"
 #include "fuse/handles.h"
 #include "fuse/nodes.h"
 #include "fuse/wire.h"
@@ -51,8 +52,7 @@ struct fuse_worker {
 	bool started;
 	bool slow; /* its request is counted in n_slow */
 	struct fuse_creds creds;
-	uint64_t spin_ns; /* adapted between 0 and the option's limit */
-	uint32_t n_skipped_spins;
+	struct watch watch; /* of the queue */
 	struct iovec iov[FUSE_IOV_MAX];
 	uint8_t *in_buf;  /* FUSE_IN_BUF */
 	uint8_t *out_buf; /* FUSE_OUT_BUF */

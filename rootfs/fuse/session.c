@@ -13,13 +13,14 @@
 #include <sys/syscall.h>
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fuse/server.h"
 #include "passthrough/creds.h"
 
 #define DEFAULT_WORKERS	  2
-#define DEFAULT_SPIN_US	  50
+#define DEFAULT_SPIN_US     200
 #define DEFAULT_MAX_NODES (1U << 20)
 #define MAX_MAX_NODES	  (1U << 26)
 #define MIN_TABLE	  16
@@ -176,7 +177,7 @@ int fuse_worker_init(struct fuse_worker *w, struct fuse_server *srv, unsigned in
 	w->index = index;
 	w->in_buf = malloc(FUSE_IN_BUF);
 	w->out_buf = malloc(FUSE_OUT_BUF);
-	w->spin_ns = (uint64_t)srv->opt.spin_us * 1000;
+	watch_init(&w->watch, (uint64_t)srv->opt.spin_us * NSEC_PER_USEC);
 	if (!w->in_buf || !w->out_buf)
 		return err_set(err, -ENOMEM, "file server: buffers");
 	/* umask and working directory are per thread from here on. */

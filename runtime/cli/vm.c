@@ -283,6 +283,18 @@ static void print_stats(struct vm *vm, uint64_t ns)
 		(unsigned long long)s.n_irqs, (unsigned long long)s.n_assists);
 }
 
+static void print_share_stats(const struct vm_options *o, struct share **shares)
+{
+	for (unsigned i = 0; i < o->n_shares; i++) {
+		struct fuse_stats s;
+
+		share_stats(shares[i], &s);
+		fprintf(stderr, "husk: stats: share=%s requests=%llu sleeps=%llu wakeups=%llu\n",
+			o->shares[i].tag, (unsigned long long)s.n_requests,
+			(unsigned long long)s.n_sleeps, (unsigned long long)s.n_wakeups);
+	}
+}
+
 static int exit_status(const struct vm_exit *end, enum terminal_event event, int sig)
 {
 	if (event == TERMINAL_SIGNAL)
@@ -369,8 +381,10 @@ static int run(const struct vm_options *o, struct vm_config *config)
 	}
 	terminal_close(&term);
 	r = r < 0 ? cli_error(&err) : exit_status(&end, event, sig);
-	if (o->stats && vm)
+	if (o->stats && vm) {
 		print_stats(vm, clock_monotonic_ns() - start);
+		print_share_stats(o, shares);
+	}
 	vm_free(vm);
 	shares_free(shares);
 	return r;

@@ -15,10 +15,12 @@
 #include "virtio/virtio.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/watch.h"
 
 #define FS_QUEUE_SIZE  256
 #define FS_MAX_QUEUES  (VIRTIO_MAX_QUEUES - 1)
@@ -28,6 +30,10 @@
 
 /* No message is longer: 1 MiB of data and its header. */
 #define FS_MAX_MESSAGE (1 * MIB + 64 * KIB)
+
+/* A request of up to this size is soon answered, or waits for the disk. */
+#define FS_WAIT_BYTES (8 * KIB)
+#define FS_WAIT_NS    100000
 
 struct fs;
 
@@ -40,12 +46,14 @@ struct fs_slot {
 };
 
 struct fs {
-	struct virtio v; /* first; its lock guards all below */
+	struct virtio v; /* first; its lock guards all below but n_done */
 	struct virtio_ops vops;
 	const struct fs_backend *backend;
 	char tag[FS_TAG_LEN];
 	struct fs_slot *slots, *free;
 	unsigned n_out; /* slots with the backend */
+	struct watch watch;
+	_Atomic uint32_t n_done; /* counts on when the lock is free again */
 };
 
 static void fs_done(struct fs_request *req, size_t used)
@@ -66,6 +74,37 @@ static void fs_done(struct fs_request *req, size_t used)
 		virtio_reset_done(v);
 	}
 	pthread_mutex_unlock(&v->dev.lock);
+	fs->n_done++;
+}
+
+struct fs_wait {
+	const struct fs *fs;
+	uint32_t seen;
+};
+
+static bool fs_is_done(const void *arg)
+{
+	const struct fs_wait *w = arg;
+
+	return atomic_load_explicit(&w->fs->n_done, memory_order_acquire) != w->seen;
+}
+
+/*
+ * The guest will most probably halt until its one small request is answered: hold its vCPU here for
+ * a moment, so that the answer is there when it goes on. The lock is let go meanwhile.
+ */
+static void fs_wait_answer(struct fs *fs, uint32_t seen)
+{
+	struct fs_wait wait = { .fs = fs, .seen = seen };
+	uint64_t ns = watch_budget(&fs->watch);
+	bool found;
+
+	if (!ns)
+		return;
+	pthread_mutex_unlock(&fs->v.dev.lock);
+	found = watch_run(ns, fs_is_done, &wait);
+	pthread_mutex_lock(&fs->v.dev.lock);
+	watch_learn(&fs->watch, found);
 }
 
 static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
@@ -91,11 +130,14 @@ static void fs_notify(struct virtio *v, unsigned queue)
 {
 	struct fs *fs = (struct fs *)v;
 	struct vq *vq = &v->vqs[queue];
+	uint32_t seen = fs->n_done;
+	size_t bytes = 0;
 
 	do {
 		while (fs->free && virtio_pop(v, queue, &fs->free->chain)) {
 			struct fs_slot *slot = fs->free;
 
+			bytes += slot->chain.read_len + slot->chain.write_len;
 			if (slot->chain.read_len > FS_MAX_MESSAGE ||
 			    slot->chain.write_len > FS_MAX_MESSAGE) {
 				virtio_fail(v, "a message of more than a megabyte");
@@ -105,6 +147,8 @@ static void fs_notify(struct virtio *v, unsigned queue)
 			fs_submit(fs, slot, queue);
 		}
 	} while (fs->free && vq_enable_notify(vq));
+	if (queue != QUEUE_HIPRIO && vq->n_out == 1 && bytes <= FS_WAIT_BYTES)
+		fs_wait_answer(fs, seen);
 }
 
 static bool fs_reset(struct virtio *v)
@@ -226,6 +270,7 @@ int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, stru
 	fs->vops.n_queues = 1 + n_queues;
 	fs->backend = config->backend;
 	memcpy(fs->tag, config->tag, len);
+	watch_init(&fs->watch, FS_WAIT_NS);
 	r = virtio_init(&fs->v, &fs_ops, &fs->vops, env);
 	if (r == 0)
 		r = slots_make(fs);
