@@ -2,38 +2,65 @@
 /* Watching memory for a short while before sleeping. */
 #include "base/watch.h"
 
+#include "base/checked.h"
 #include "base/clock.h"
 
-#define WATCH_MIN_NS 4000
-#define WATCH_RETRY  16 /* occasions between trials once watching stopped paying */
-#define WATCH_PAUSES 32 /* between looks at the clock */
+#define WATCH_MIN_NS	 4000
+#define WATCH_PAUSES	 32	/* between looks at the clock: 1 or 2 us */
+#define WATCH_GAP_NS	 100000 /* between two looks: we did not run */
+#define WATCH_SKIP	 16	/* occasions between trials once watching stopped paying */
+#define WATCH_SKIP_LIMIT 1024
+
+void watch_init(struct watch *w, uint64_t limit_ns)
+{
+	*w = (struct watch){ .limit_ns = limit_ns, .ns = limit_ns, .backoff = WATCH_SKIP };
+}
 
 uint64_t watch_budget(struct watch *w)
 {
-	if (w->ns >= WATCH_MIN_NS)
+	if (!w->n_skip)
 		return w->ns;
-	if (!w->limit_ns || ++w->n_skipped < WATCH_RETRY)
-		return 0;
-	w->n_skipped = 0;
-	w->ns = w->limit_ns;
-	return w->ns;
+	if (--w->n_skip == 0)
+		w->ns = w->limit_ns;
+	return 0;
 }
 
-bool watch_run(uint64_t ns, bool (*found)(const void *arg), const void *arg)
+enum watch_result watch_run(uint64_t ns, bool (*found)(const void *arg), const void *arg)
 {
-	uint64_t end = clock_monotonic_ns() + ns;
+	uint64_t last = clock_monotonic_ns(), end = last + ns;
+	bool done = false;
 
-	do {
-		for (int i = 0; i < WATCH_PAUSES; i++) {
-			if (found(arg))
-				return true;
+	for (;;) {
+		uint64_t now;
+
+		for (int i = 0; i < WATCH_PAUSES && !done; i++) {
+			done = found(arg);
 			__builtin_ia32_pause();
 		}
-	} while (clock_monotonic_ns() < end);
-	return false;
+		now = clock_monotonic_ns();
+		if (now - last > WATCH_GAP_NS)
+			return WATCH_PREEMPTED;
+		if (done || now >= end)
+			return done ? WATCH_FOUND : WATCH_MISSED;
+		last = now;
+	}
 }
 
-void watch_learn(struct watch *w, bool found)
+void watch_learn(struct watch *w, enum watch_result result)
 {
-	w->ns = found ? w->limit_ns : w->ns / 2;
+	switch (result) {
+	case WATCH_FOUND:
+		w->ns = w->limit_ns;
+		w->backoff = WATCH_SKIP;
+		break;
+	case WATCH_MISSED:
+		w->ns /= 2;
+		if (w->ns < WATCH_MIN_NS)
+			w->n_skip = WATCH_SKIP;
+		break;
+	case WATCH_PREEMPTED:
+		w->n_skip = w->backoff;
+		w->backoff = MIN(w->backoff * 2, WATCH_SKIP_LIMIT);
+		break;
+	}
 }

@@ -36,16 +36,17 @@ struct node_stamp {
 struct node {
 	struct node_key key;
 	uint32_t index, gen;
-	uint32_t type;		/* S_IFMT bits; never changes for one inode */
-	bool mount_root;	/* the root of a mount inside the tree */
-	bool stale;		/* guarded by lock; restored, but the file is gone: ESTALE */
-	bool recent;		/* guarded by lock; used since the last sweep */
-	bool fixed;		/* guarded by lock; cannot be parked */
-	bool has_stamp;		/* guarded by lock */
-	int fd;			/* guarded by lock; O_PATH, or -1 while parked or stale */
-	uint32_t n_pins;	/* guarded by lock */
-	uint64_t n_lookups;	/* guarded by lock; references the guest holds */
-	struct file_handle *fh; /* guarded by lock; while parked, and kept after */
+	uint32_t type;		  /* S_IFMT bits; never changes for one inode */
+	bool mount_root;	  /* the root of a mount inside the tree */
+	bool stale;		  /* guarded by lock; restored, but the file is gone: ESTALE */
+	bool recent;		  /* guarded by lock; used since the last sweep */
+	bool fixed;		  /* guarded by lock; cannot be parked */
+	bool has_stamp;		  /* guarded by lock */
+	_Atomic bool names_known; /* a directory: the last name looked up was of a known node */
+	int fd;			  /* guarded by lock; O_PATH, or -1 while parked or stale */
+	uint32_t n_pins;	  /* guarded by lock */
+	uint64_t n_lookups;	  /* guarded by lock; references the guest holds */
+	struct file_handle *fh;	  /* guarded by lock; while parked, and kept after */
 	/* Guarded by lock: how a parked node without a file handle is found. */
 	char *name;
 	uint64_t parent;

@@ -26,7 +26,7 @@
 #include "base/fd.h"
 #include "fuse/server.h"
 
-#define BACKLOG_WAKE	   3  /* queued requests that justify another worker */
+#define BACKLOG_WAKE	   3 /* queued requests that justify another worker */
 #define WORKER_STACK_BYTES (256 * 1024)
 
 int fuse_pool_init(struct fuse_pool *p)
@@ -120,16 +120,6 @@ static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 	uint32_t seen;
 
 	if (ns) {
-		/*
-		 * Whoever waits for the answer may be behind us on this very CPU: once around. It
-		 * can take long where others compete, so until it is over we do not count as
-		 * watching.
-		 */
-		pthread_mutex_unlock(&p->lock);
-		sched_yield();
-		pthread_mutex_lock(&p->lock);
-		if (has_work_locked(p) || p->n_spinning)
-			return;
 		p->n_spinning = 1;
 		pthread_mutex_unlock(&p->lock);
 		watch_learn(&w->watch, watch_run(ns, has_news, p));

@@ -8,8 +8,8 @@
 #include "fuse/server.h"
 
 /**
- * name_lookup() - Node of a name; counts one lookup for the guest
- * @dirfd:	Directory, O_PATH or open
+ * name_lookup() - Node of a name in c->node; counts one lookup for the guest
+ * @dirfd:	That directory, O_PATH or open
  * @name:	One checked component
  * @ret:	Pinned; the caller unpins, and forgets the lookup if the guest never hears of it
  */

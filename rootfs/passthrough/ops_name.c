@@ -18,32 +18,49 @@
 
 #define FORGET_BATCH 64
 
-int name_lookup(struct fuse_call *c, int dirfd, const char *name, struct node **ret,
-		struct statx *stx)
+/* One call is enough for what is known: the node's descriptor keeps its number taken. */
+static int lookup_known(struct fuse_call *c, int dirfd, const char *name, struct node **ret,
+			struct statx *stx)
 {
 	struct node_key key;
-	AUTO_FD int fd = -1;
-	struct node *n;
-	int r;
 
-	/* One call is enough for what is known: the node's descriptor keeps its number taken. */
 	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, FUSE_STATX_MASK, stx) < 0)
 		return -errno;
 	node_key_from_statx(stx, &key);
-	n = node_find_known(&c->srv->nodes, &key);
-	if (!n) {
-		fd = gate_open_path(dirfd, name);
-		if (fd < 0)
-			return fd;
-		if (statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, stx) < 0)
-			return -errno;
-		r = node_intern(&c->srv->nodes, stx, &fd, &n);
-		if (r < 0)
-			return r;
-	}
-	override_apply(c->srv, n->fd, stx);
-	*ret = n;
+	*ret = node_find_known(&c->srv->nodes, &key);
 	return 0;
+}
+
+static int lookup_open(struct fuse_call *c, int dirfd, const char *name, struct node **ret,
+		       struct statx *stx)
+{
+	AUTO_FD int fd = gate_open_path(dirfd, name);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, stx) < 0)
+		return -errno;
+	r = node_intern(&c->srv->nodes, stx, &fd, ret);
+	if (r == 0)
+		c->node->names_known = fd >= 0; /* not taken over: there was a node */
+	return r;
+}
+
+int name_lookup(struct fuse_call *c, int dirfd, const char *name, struct node **ret,
+		struct statx *stx)
+{
+	int r = 0;
+
+	*ret = NULL;
+	/* What the last name of this directory was, the next one mostly is. */
+	if (c->node->names_known)
+		r = lookup_known(c, dirfd, name, ret, stx);
+	if (r == 0 && !*ret)
+		r = lookup_open(c, dirfd, name, ret, stx);
+	if (r == 0)
+		override_apply(c->srv, (*ret)->fd, stx);
+	return r;
 }
 
 int name_reply_entry(struct fuse_call *c, struct node *n, const struct statx *stx)

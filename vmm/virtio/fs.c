@@ -5,7 +5,8 @@
  * Theory of operation. Queue 0 is for urgent requests (FORGET), the others for the rest. A
  * notification is served at once on the vCPU thread that made it: the chain is checked, put into a
  * slot and handed to the backend, whose own threads do the work; so a request costs one hand-off
- * there and one interrupt back. done() comes from a backend's thread, takes the device's lock and
+ * there and one interrupt back. While a single request with a small answer is out the vCPU waits for
+ * it a moment, with the lock let go. done() comes from a backend's thread, takes the device's lock and
  * returns the chain. Invariants:
  *  1. There is a slot for every descriptor of every queue, so slots never run out.
  *  2. A slot is with the backend or in the free list.
@@ -22,18 +23,21 @@
 #include "base/checked.h"
 #include "base/watch.h"
 
-#define FS_QUEUE_SIZE  256
-#define FS_MAX_QUEUES  (VIRTIO_MAX_QUEUES - 1)
-#define FS_TAG_LEN     36
-#define FS_CONFIG_LEN  (FS_TAG_LEN + 4)
-#define QUEUE_HIPRIO   0
+#define FS_QUEUE_SIZE	256
+#define FS_MAX_QUEUES	(VIRTIO_MAX_QUEUES - 1)
+#define FS_TAG_LEN	36
+#define FS_CONFIG_LEN	(FS_TAG_LEN + 4)
+#define QUEUE_HIPRIO	0
 
 /* No message is longer: 1 MiB of data and its header. */
-#define FS_MAX_MESSAGE (1 * MIB + 64 * KIB)
+#define FS_MAX_MESSAGE	(1 * MIB + 64 * KIB)
 
-/* A request of up to this size is soon answered, or waits for the disk. */
-#define FS_WAIT_BYTES (8 * KIB)
-#define FS_WAIT_NS    100000
+/*
+ * What is worth waiting for on the vCPU: most requests, writes among them, have a process waiting.
+ * Large answers are mostly read ahead: the guest has better things to do meanwhile.
+ */
+#define FS_WAIT_OUT_LEN (8 * KIB)
+#define FS_WAIT_NS	200000
 
 struct fs;
 
@@ -90,21 +94,21 @@ static bool fs_is_done(const void *arg)
 }
 
 /*
- * The guest will most probably halt until its one small request is answered: hold its vCPU here for
+ * The guest will most probably halt until its one request is answered: hold its vCPU here for
  * a moment, so that the answer is there when it goes on. The lock is let go meanwhile.
  */
 static void fs_wait_answer(struct fs *fs, uint32_t seen)
 {
 	struct fs_wait wait = { .fs = fs, .seen = seen };
 	uint64_t ns = watch_budget(&fs->watch);
-	bool found;
+	enum watch_result result;
 
 	if (!ns)
 		return;
 	pthread_mutex_unlock(&fs->v.dev.lock);
-	found = watch_run(ns, fs_is_done, &wait);
+	result = watch_run(ns, fs_is_done, &wait);
 	pthread_mutex_lock(&fs->v.dev.lock);
-	watch_learn(&fs->watch, found);
+	watch_learn(&fs->watch, result);
 }
 
 static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
@@ -131,13 +135,13 @@ static void fs_notify(struct virtio *v, unsigned queue)
 	struct fs *fs = (struct fs *)v;
 	struct vq *vq = &v->vqs[queue];
 	uint32_t seen = fs->n_done;
-	size_t bytes = 0;
+	size_t out_len = 0;
 
 	do {
 		while (fs->free && virtio_pop(v, queue, &fs->free->chain)) {
 			struct fs_slot *slot = fs->free;
 
-			bytes += slot->chain.read_len + slot->chain.write_len;
+			out_len += slot->chain.write_len;
 			if (slot->chain.read_len > FS_MAX_MESSAGE ||
 			    slot->chain.write_len > FS_MAX_MESSAGE) {
 				virtio_fail(v, "a message of more than a megabyte");
@@ -147,7 +151,7 @@ static void fs_notify(struct virtio *v, unsigned queue)
 			fs_submit(fs, slot, queue);
 		}
 	} while (fs->free && vq_enable_notify(vq));
-	if (queue != QUEUE_HIPRIO && vq->n_out == 1 && bytes <= FS_WAIT_BYTES)
+	if (queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN)
 		fs_wait_answer(fs, seen);
 }
 
