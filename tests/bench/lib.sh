@@ -64,13 +64,17 @@ bench_median() {
 
 BENCH_CMDLINE="console=ttyS0 reboot=t panic=-1 quiet cryptomgr.notests"
 
+# More for QEMU's kernel alone, and what both kernels pass on to /init.
+BENCH_QEMU_CMDLINE=
+BENCH_INIT_ARGS=
+
 # bench_husk KERNEL INITRD MEMORY and bench_qemu the same: boot, serial console on standard output.
 bench_husk() {
-	"$HUSK" vm --kernel "$1" --initrd "$2" --memory "$3" --cmdline "quiet" </dev/null
+	"$HUSK" vm --kernel "$1" --initrd "$2" --memory "$3" --cmdline "quiet -- $BENCH_INIT_ARGS" </dev/null
 }
 
 bench_qemu() {
 	qemu-system-x86_64 -M microvm,acpi=off -accel tcg -cpu max -m "$3" -kernel "$1" -initrd "$2" \
-		-append "$BENCH_CMDLINE" -nodefaults -no-user-config -nographic -serial stdio \
+		-append "$BENCH_CMDLINE $BENCH_QEMU_CMDLINE -- $BENCH_INIT_ARGS" -nodefaults -no-user-config -nographic -serial stdio \
 		-no-reboot </dev/null
 }
