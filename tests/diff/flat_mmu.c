@@ -44,6 +44,7 @@ void flat_init(struct cpu *cpu)
 		abort();
 	close(fd);
 	cpu->tlb = tlb;
+	cpu->code_gen[0] = cpu->code_gen[1] = 1; /* nothing is ever mapped anew */
 	flat_flush(cpu);
 }
 

@@ -314,6 +314,111 @@ GUEST_TEST(accesses_across_pages_of_unlike_frames)
 	CHECK_EQ(trap.rip, VA + 0xffd);
 }
 
+/* ---- code whose pages move: what is remembered of jumps has to be forgotten ---- */
+
+#define HIGH_VA 0xffff900000000000ULL
+
+static void put_mov_ret(uint8_t *p, uint32_t v) /* mov $v, %eax; ret */
+{
+	p[0] = 0xb8;
+	*(uint32_t *)(p + 1) = v;
+	p[5] = 0xc3;
+}
+
+struct frames {
+	uint8_t *caller, *one, *two; /* a call to the next page's start; that returns 1, or 2 */
+};
+
+static struct frames make_frames(void)
+{
+	struct frames f = { page_alloc(), page_alloc(), page_alloc() };
+
+	f.caller[0] = 0xe8;
+	*(uint32_t *)(f.caller + 1) = 0x1000 - 5;
+	f.caller[5] = 0xc3;
+	put_mov_ret(f.one, 1);
+	put_mov_ret(f.two, 2);
+	return f;
+}
+
+static void map_two(uint64_t va, const uint8_t *first, const uint8_t *second, uint64_t bits)
+{
+	*pte_at(va, 1) = (uintptr_t)first | PTE_P | PTE_W | bits;
+	*pte_at(va + 0x1000, 1) = (uintptr_t)second | PTE_P | PTE_W | bits;
+}
+
+/* What the code at @va returns, when it has run often enough to be remembered in every way. */
+static uint64_t call_often(uint64_t va)
+{
+	uint64_t r = 0;
+
+	for (int i = 0; i < 200; i++)
+		__asm__ volatile("call *%1" : "=a"(r) : "r"(va) : "memory");
+	return r;
+}
+
+GUEST_TEST(calls_follow_a_page_that_is_remapped)
+{
+	static const uint64_t vas[] = { VA, HIGH_VA };
+	struct frames f = make_frames();
+
+	WRITE_CR(4, READ_CR(4) | CR4_PGE);
+	for (int i = 0; i < 4; i++) {
+		uint64_t va = vas[i / 2], bits = i & 1 ? PTE_G : 0;
+
+		map_two(va, f.caller, f.one, bits);
+		invlpg((void *)va);
+		invlpg((void *)(va + 0x1000));
+		CHECK_EQ(call_often(va), 1);
+		map_two(va, f.caller, f.two, bits);
+		invlpg((void *)(va + 0x1000));
+		CHECK_EQ(call_often(va), 2);
+		map_two(va, f.caller, f.one, bits);
+		if (bits) { /* all, or all that are not global */
+			WRITE_CR(4, READ_CR(4) & ~(uint64_t)CR4_PGE);
+			WRITE_CR(4, READ_CR(4) | CR4_PGE);
+		} else {
+			WRITE_CR(3, READ_CR(3));
+		}
+		CHECK_EQ(call_often(va), 1);
+	}
+}
+
+GUEST_TEST(calls_follow_the_address_space)
+{
+	static const uint64_t vas[] = { VA, HIGH_VA };
+	uint64_t *other = page_alloc(), here = READ_CR(3);
+	struct frames f = make_frames();
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t *slot = &boot_pml4[vas[i] >> 39 & 511], theirs;
+
+		*slot = 0; /* tables of its own for the other one */
+		map_two(vas[i], f.caller, f.two, 0);
+		theirs = *slot;
+		*slot = 0;
+		map_two(vas[i], f.caller, f.one, 0);
+		for (int k = 0; k < 512; k++)
+			other[k] = boot_pml4[k];
+		other[vas[i] >> 39 & 511] = theirs;
+		for (int k = 0; k < 20; k++) {
+			WRITE_CR(3, k & 1 ? (uintptr_t)other : here);
+			CHECK_EQ(call_often(vas[i]), k & 1 ? 2 : 1);
+		}
+		WRITE_CR(3, here);
+	}
+}
+
+GUEST_TEST(calls_from_an_alias_go_on_behind_it)
+{
+	struct frames f = make_frames();
+
+	map_two(VA, f.caller, f.one, 0);
+	map_two(VA + 0x10000, f.caller, f.two, 0);
+	for (int k = 0; k < 20; k++)
+		CHECK_EQ(call_often(k & 1 ? VA + 0x10000 : VA), k & 1 ? 2 : 1);
+}
+
 const struct test_entry guest_tests[] = {
 	ENTRY(accessed_and_dirty_bits_at_every_level),
 	ENTRY(no_dirty_bit_without_write_permission),
@@ -327,5 +432,8 @@ const struct test_entry guest_tests[] = {
 	ENTRY(pcids_keep_their_translations_apart),
 	ENTRY(smep_and_smap),
 	ENTRY(accesses_across_pages_of_unlike_frames),
+	ENTRY(calls_follow_a_page_that_is_remapped),
+	ENTRY(calls_follow_the_address_space),
+	ENTRY(calls_from_an_alias_go_on_behind_it),
 	{ 0 },
 };

@@ -5,10 +5,11 @@
  * Theory of operation. Blocks belong to one vCPU and are found by the host address of their first
  * byte and the mode, so that a change of address space costs nothing and code shared by processes
  * is decoded once. Successors on the same page are linked directly: control stays on the page, so
- * its translation holds. Another page's successor is linked with the host address it had, and
- * checked against the TLB each time. A block is killed by turning its first op into op_dead:
- * whoever still has a link to it finds its way from there. The memory is reclaimed when all of it
- * is used up, all at once.
+ * its translation holds. What is remembered of other addresses (a successor on another page, the
+ * target of an indirect jump) is good for as long as no translation of the present TLB array has
+ * been withdrawn, which cpu->code_gen tells. A block is killed by turning its first op into
+ * op_dead: whoever still has a link to it finds its way from there. The memory is reclaimed when
+ * all of it is used up, all at once.
  */
 #include <string.h>
 #include <sys/mman.h>
@@ -41,6 +42,7 @@ static void insert(struct block_cpu *code, struct block *b)
 static void forget_all(struct block_cpu *code)
 {
 	memset(code->jumps, 0, sizeof(code->jumps));
+	memset(code->targets, 0, sizeof(code->targets));
 	memset(code->hash, 0, sizeof(code->hash));
 	memset(code->pages, 0, sizeof(code->pages));
 	memset(code->slow, 0, sizeof(code->slow));
@@ -93,31 +95,52 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 	return b->ops;
 }
 
+/*
+ * The gen under which the translation of code at @rip may be kept, which the TLB has just given; 0:
+ * it may not.
+ */
+static inline uint64_t keep_gen(const struct cpu *cpu, uint64_t rip)
+{
+	const struct tlb_array *a = (const struct tlb_array *)(const void *)cpu->tlb;
+	unsigned i = (rip >> GMEM_PAGE_SHIFT) & (TLB_ENTRIES - 1);
+
+	if ((rip >> 63) && cpu->cpl != 3 &&
+	    (!(a->kind[i] & TLB_GLOBAL) || a->e[i].tag_x != (rip & ~(GMEM_PAGE_SIZE - 1))))
+		return 0;
+	return cpu->code_gen[rip >> 63];
+}
+
 /* Host address of the code at @rip, which the TLB's slot does not have. NULL: exc is set, rip too.
  */
-static __attribute__((noinline)) const uint8_t *fetch_host(struct cpu *cpu, uint64_t rip)
+static __attribute__((noinline)) const uint8_t *fetch_host(struct cpu *cpu, uint64_t rip,
+							   uint64_t *ret_gen)
 {
 	uint64_t page = rip & ~(GMEM_PAGE_SIZE - 1);
-	const struct tlb_array *a = (const struct tlb_array *)(const void *)cpu->tlb;
 	struct code_tlb_entry *c = &cpu->code->pages_seen[(rip >> 12 ^ rip >> 18 ^ rip >> 24) &
 							  ((1U << CODE_TLB_BITS) - 1)];
 	const uint8_t *host;
 	gpa_t gpa;
 
-	if (c->page == page && c->array == cpu->tlb && c->gen == a->gen && c->host)
+	if (c->page == page && c->gen == cpu->code_gen[rip >> 63]) {
+		*ret_gen = c->gen;
 		return c->host + (rip - page);
+	}
 	cpu->rip = rip;
 	host = mmu_fetch(cpu, rip, &gpa);
-	if (host)
-		*c = (struct code_tlb_entry){ page, cpu->tlb, a->gen, host - (rip - page) };
+	if (!host)
+		return NULL;
+	*ret_gen = keep_gen(cpu, rip);
+	*c = (struct code_tlb_entry){ page, *ret_gen, host - (rip - page) };
 	return host;
 }
 
 /*
  * Head of the block at @rip, made if need be; cpu->page_va is set for it. NULL: back to cpu_exec(),
  * rip is right, an exception may be pending, or an instruction of an uncached page has been run.
+ * *ret_host is where the code lies, *ret_gen as keep_gen() has it.
  */
-static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret_host)
+static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret_host,
+				    uint64_t *ret_gen)
 {
 	const struct tlb_entry *e = tlb_slot(cpu, rip);
 	const struct jump_entry *j;
@@ -125,8 +148,9 @@ static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret
 
 	if (likely((rip & ~(GMEM_PAGE_SIZE - 1)) == e->tag_x)) {
 		host = tlb_host(e, rip);
+		*ret_gen = keep_gen(cpu, rip);
 	} else {
-		host = fetch_host(cpu, rip);
+		host = fetch_host(cpu, rip, ret_gen);
 		if (!host)
 			return NULL;
 	}
@@ -138,11 +162,30 @@ static inline const struct op *find(struct cpu *cpu, uint64_t rip, uint64_t *ret
 	return find_slow(cpu, rip, host);
 }
 
+/* The same, remembered for op_jump(). */
+static __attribute__((noinline)) const struct op *find_target(struct cpu *cpu, uint64_t rip)
+{
+	uint64_t host, gen;
+	const struct op *head = find(cpu, rip, &host, &gen);
+
+	if (head && cpu->code_key == CODE_KEY_LONG)
+		cpu->code->targets[target_slot(rip)] =
+			(struct target_entry){ .rip = rip, .gen = gen, .head = head };
+	return head;
+}
+
 const struct op *op_jump(struct cpu *cpu, uint64_t rip)
 {
-	uint64_t host;
-	const struct op *head = find(cpu, rip, &host);
+	const struct target_entry *t = &cpu->code->targets[target_slot(rip)];
+	const struct op *head;
 
+	if (likely(t->rip == rip && t->gen == cpu->code_gen[rip >> 63] &&
+		   cpu->code_key == CODE_KEY_LONG)) {
+		cpu->page_va = rip & ~(GMEM_PAGE_SIZE - 1);
+		head = t->head;
+		OP_ENTER(head);
+	}
+	head = find_target(cpu, rip);
 	if (unlikely(!head))
 		return NULL;
 	OP_ENTER(head);
@@ -158,8 +201,8 @@ static __attribute__((noinline)) const struct op *follow_slow(struct cpu *cpu, c
 							      unsigned dir, uint64_t rip, bool same)
 {
 	uint32_t flushes = cpu->code->flushes;
-	uint64_t host;
-	const struct op *head = find(cpu, rip, &host);
+	uint64_t from = cpu->page_va, host, gen;
+	const struct op *head = find(cpu, rip, &host, &gen);
 
 	if (!head)
 		return NULL;
@@ -169,6 +212,8 @@ static __attribute__((noinline)) const struct op *follow_slow(struct cpu *cpu, c
 		} else {
 			exit_of(op)->xlink[dir] = head;
 			exit_of(op)->xhost[dir] = host;
+			exit_of(op)->xfrom[dir] = from;
+			exit_of(op)->xgen[dir] = gen;
 		}
 	}
 	return head;
@@ -176,7 +221,7 @@ static __attribute__((noinline)) const struct op *follow_slow(struct cpu *cpu, c
 
 const struct op *op_follow(struct cpu *cpu, const struct op *op, unsigned dir)
 {
-	const struct op_exit *x = op_exit(op);
+	struct op_exit *x = exit_of(op);
 	uint64_t rip = cpu->page_va + x->target[dir];
 	bool same = (uint64_t)x->target[dir] < GMEM_PAGE_SIZE;
 	const struct tlb_entry *e;
@@ -192,6 +237,8 @@ const struct op *op_follow(struct cpu *cpu, const struct op *op, unsigned dir)
 		e = tlb_slot(cpu, rip);
 		if (likely((rip & ~(GMEM_PAGE_SIZE - 1)) == e->tag_x &&
 			   rip + e->addend == x->xhost[dir])) {
+			x->xfrom[dir] = cpu->page_va;
+			x->xgen[dir] = keep_gen(cpu, rip);
 			cpu->page_va = rip & ~(GMEM_PAGE_SIZE - 1);
 			head = x->xlink[dir];
 			OP_ENTER(head);
@@ -234,10 +281,9 @@ const struct op *op_dead(struct cpu *cpu, const struct op *op)
 {
 	uint32_t flushes = cpu->code->flushes;
 	const struct op *head;
-	uint64_t host;
 
 	leave_before(cpu, op);
-	head = find(cpu, cpu->rip, &host);
+	head = find_target(cpu, cpu->rip);
 	if (!head)
 		return NULL;
 	if (cpu->code->flushes == flushes && head != op - 1) {
@@ -546,12 +592,30 @@ static uint64_t code_key(const struct cpu *cpu)
 	return CODE_KEY_CS32;
 }
 
+/* op->fn(cpu, op), for translated code that leaves no register as it was. */
+__attribute__((naked, noinline)) static const struct op *run_op(struct cpu *cpu,
+								const struct op *op)
+{
+	__asm__("push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15\n\t"
+		"sub $8, %rsp\n\t"
+		"call *(%rsi)\n\t"
+		"add $8, %rsp\n\t"
+		"pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx\n\t"
+		"ret");
+}
+
+static const struct op *op_start(struct cpu *cpu, const struct op *op)
+{
+	return op_jump(cpu, cpu->rip);
+}
+
 static void run_blocks(struct cpu *cpu)
 {
-	const struct op *op = op_jump(cpu, cpu->rip);
+	static const struct op start = { .fn = op_start };
+	const struct op *op = &start;
 
 	while (op)
-		op = op->fn(cpu, op);
+		op = run_op(cpu, op);
 }
 
 static void raise_trap(struct cpu *cpu)

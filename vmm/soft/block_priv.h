@@ -44,15 +44,22 @@ struct jump_entry {
 	const struct op *head;
 };
 
+/* Heads by virtual address, of 64-bit code; right while cpu->code_gen is @gen (mmu_tlb.c). */
+#define TARGET_CACHE_BITS 11
+struct target_entry {
+	uint64_t rip, gen;
+	const struct op *head;
+	uint64_t unused;
+};
+
 /*
- * Code pages that have lost their place in the TLB to data, which would lose its place in turn. Right
- * while the array is the present one and its generation the same.
+ * Code pages that have lost their place in the TLB to data, which would lose its place in turn.
+ * Right while cpu->code_gen is @gen (mmu_tlb.c).
  */
 #define CODE_TLB_BITS 6
 struct code_tlb_entry {
 	uint64_t page;
-	const struct tlb_entry *array;
-	uint32_t gen;
+	uint64_t gen;
 	const uint8_t *host;
 };
 
@@ -68,14 +75,15 @@ struct inval {
 
 struct block_cpu {
 	struct jump_entry jumps[1 << JUMP_CACHE_BITS];
+	struct target_entry targets[1 << TARGET_CACHE_BITS];
 	struct block *hash[1 << BLOCK_HASH_BITS];
 	struct block *pages[1 << PAGE_HASH_BITS];
 	struct code_tlb_entry pages_seen[1 << CODE_TLB_BITS];
 	struct slow_entry slow[1 << SLOW_CACHE_BITS];
 	size_t arena_used; /* of CODE_ARENA_BYTES; this struct is at the arena's start */
-	uint32_t flushes; /* a change means that all block pointers are stale */
+	uint32_t flushes;  /* a change means that all block pointers are stale */
 	uint64_t features;
-	struct execmem jit; /* translated code */
+	struct execmem jit;    /* translated code */
 	int32_t jit_threshold; /* entries before a block is translated */
 	size_t jit_used, jit_cold_used;
 
@@ -93,6 +101,11 @@ static inline uint64_t block_key(const struct cpu *cpu, const void *host)
 static inline unsigned jump_slot(uint64_t host)
 {
 	return (host ^ host >> JUMP_CACHE_BITS) & ((1U << JUMP_CACHE_BITS) - 1);
+}
+
+static inline unsigned target_slot(uint64_t rip)
+{
+	return (rip ^ rip >> GMEM_PAGE_SHIFT) & ((1U << TARGET_CACHE_BITS) - 1);
 }
 
 static inline unsigned hash_slot(uint64_t key)

@@ -368,7 +368,8 @@ static op_fn pick_rest(const struct build *b, const struct insn *in, struct op *
 	case OP_POP:
 	case OP_LEAVE:
 		op->r0 = in->rm;
-		return !long64 || mem || in->op_size != 8 ? NULL : fast_push_pop(in->op, in->form);
+		return !long64 || in->op_size != 8 ? NULL
+						   : fast_push_pop(in->op, in->form, mem, ea);
 	case OP_BT:
 	case OP_BTS:
 	case OP_BTR:
@@ -398,7 +399,9 @@ static op_fn pick(const struct build *b, const struct insn *in, unsigned off, st
 {
 	unsigned ea = 0;
 
-	if (in->op == OP_OTHER || in->exec == exec_movbe)
+	if (in->op == OP_OTHER)
+		return b->env.mode == CPU_LONG64 ? fast_system(in) : NULL;
+	if (in->exec == exec_movbe)
 		return NULL;
 	if (insn_is_mem(in) && in->op != OP_NOP) {
 		struct insn lea = *in;

@@ -124,7 +124,7 @@ struct tlb_array {
 	uint64_t used[TLB_ENTRIES / 64];      /* slots that may hold a tag: what a flush looks at */
 	uint64_t large_lo[2], large_hi[2]; /* hull of the large pages in it; lower, upper half of the space */
 	bool ready;			      /* tags are initialised */
-	uint32_t gen; /* goes up when translations are withdrawn: copies outside are stale then */
+	uint64_t gen; /* of its present translations; a new one, never used before, when some are withdrawn */
 };
 
 /* The page table last used for a 2 MiB stretch: most misses then cost one load. Valid while gen fits. */
@@ -197,6 +197,7 @@ struct cpu {
 	int64_t budget;		/* instructions left until the outer loop looks at the clock */
 	_Atomic int64_t stop_at; /* normally 0; INT64_MAX when a thread wants attention (atomic) */
 	struct lazy_flags cc;
+	uint64_t code_gen[2];	/* see mmu_tlb.c: copies of translations that are good now; by address half */
 	uint32_t rflags;	/* all but the arithmetic flags when cc.op != CC_EXPLICIT */
 	bool smc_hit;		/* the last write hit decoded code: leave the block after this instruction */
 	uint64_t rip, next_rip; /* exact outside blocks and in exec functions */
@@ -227,6 +228,7 @@ struct cpu {
 	unsigned asid; /* index of the present one */
 	struct tlb_array *tlb_arrays; /* TLB_N_ASIDS * TLB_N_MODES of them */
 	uint64_t asid_clock;	      /* for last_use */
+	uint64_t gen_clock, global_gen; /* last gen given out; that of the kernel's global pages */
 	uint32_t walk_gen;	      /* bumped to forget all walk caches */
 	uint8_t paging;		      /* enum mmu_paging */
 	uint8_t tlb_mode;	      /* enum tlb_mode that cpu->tlb belongs to */

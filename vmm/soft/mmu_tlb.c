@@ -9,6 +9,13 @@
  * as the architecture says. Global entries live in each slot they were used in, so whatever removes
  * a global translation looks at all slots.
  *
+ * Copies. Others may keep translations for fetching code, with the gen that cpu->code_gen had for
+ * the half of the address space the address lies in, and use them whenever it has that value. In
+ * the lower half, and at CPL 3, it is the gen of the present array. In the upper half it is
+ * global_gen, the same in all address spaces, so there only global translations may be kept. Each
+ * is given a new value when a translation it stands for is withdrawn; making room for another
+ * withdraws nothing.
+ *
  * Write tags. GMEM_PAGE_WTLB in a page's flags says that some vCPU may hold a write tag. Installing
  * one sets WTLB and then looks at GMEM_PAGE_CODE; protecting a page sets CODE and then looks at
  * WTLB: both with one atomic operation on the same byte, so one of the two sees the other. When a
@@ -45,8 +52,32 @@ static void entry_clear(struct tlb_array *a, unsigned i)
 	a->used[i / 64] &= ~(1ULL << (i % 64));
 }
 
-static void array_prepare(struct tlb_array *a)
+static void code_gen_update(struct cpu *cpu)
 {
+	const struct tlb_array *a = (const struct tlb_array *)(const void *)cpu->tlb;
+
+	cpu->code_gen[0] = a->gen;
+	cpu->code_gen[1] = cpu->cpl == 3 ? a->gen : cpu->global_gen;
+}
+
+/* Copies of the array's translations are stale from now on. */
+static void array_withdraw(struct cpu *cpu, struct tlb_array *a)
+{
+	a->gen = ++cpu->gen_clock;
+	if (a->e == cpu->tlb)
+		code_gen_update(cpu);
+}
+
+static void global_withdraw(struct cpu *cpu)
+{
+	cpu->global_gen = ++cpu->gen_clock;
+	if (cpu->tlb)
+		code_gen_update(cpu);
+}
+
+static void array_prepare(struct cpu *cpu, struct tlb_array *a)
+{
+	array_withdraw(cpu, a);
 	for (unsigned i = 0; i < TLB_ENTRIES; i++)
 		entry_clear(a, i);
 	a->large_lo[0] = a->large_lo[1] = ~0ULL;
@@ -59,16 +90,16 @@ struct tlb_array *tlb_array_get(struct cpu *cpu, enum tlb_mode mode)
 	struct tlb_array *a = cpu->asids[cpu->asid].modes[mode];
 
 	if (!a->ready)
-		array_prepare(a);
+		array_prepare(cpu, a);
 	return a;
 }
 
 /* Remove entries; those with TLB_GLOBAL stay if @keep_global. */
-static void array_flush(struct tlb_array *a, bool keep_global)
+static void array_flush(struct cpu *cpu, struct tlb_array *a, bool keep_global)
 {
 	bool kept_large = false;
 
-	a->gen++;
+	array_withdraw(cpu, a);
 	if (!a->ready)
 		return;
 	for (unsigned w = 0; w < TLB_ENTRIES / 64; w++) {
@@ -87,10 +118,10 @@ static void array_flush(struct tlb_array *a, bool keep_global)
 	a->large_hi[0] = a->large_hi[1] = 0;
 }
 
-static void asid_flush(struct tlb_asid *as, bool keep_global)
+static void asid_flush(struct cpu *cpu, struct tlb_asid *as, bool keep_global)
 {
 	for (unsigned m = 0; m < TLB_N_MODES; m++)
-		array_flush(as->modes[m], keep_global);
+		array_flush(cpu, as->modes[m], keep_global);
 }
 
 static uint64_t entry_page(const struct tlb_entry *e, unsigned i)
@@ -108,12 +139,12 @@ static uint64_t large_mask(const struct cpu *cpu, uint8_t kind)
 }
 
 /* Remove what translates @va, as part of a large page too. */
-static void array_drop(const struct cpu *cpu, struct tlb_array *a, uint64_t va, bool only_global)
+static void array_drop(struct cpu *cpu, struct tlb_array *a, uint64_t va, bool only_global)
 {
 	unsigned half = va >> 63;
 	unsigned i = va_index(va);
 
-	a->gen++;
+	array_withdraw(cpu, a);
 	if (!a->ready)
 		return;
 	if (entry_page(&a->e[i], i) == (va & PAGE_MASK) &&
@@ -227,7 +258,7 @@ static void asid_select(struct cpu *cpu)
 			if (cpu->asids[i].last_use < as->last_use)
 				as = &cpu->asids[i];
 		}
-		asid_flush(as, false);
+		asid_flush(cpu, as, false);
 		memset(as->walk, 0, sizeof(as->walk));
 		as->key = key;
 	}
@@ -238,13 +269,13 @@ static void asid_select(struct cpu *cpu)
 void mmu_mode_changed(struct cpu *cpu)
 {
 	enum tlb_mode mode = TLB_KERNEL_AC;
-
 	if (cpu->cpl == 3)
 		mode = (cpu->rflags & FL_AC) && (cpu->cr0 & CR0_AM) ? TLB_USER_AC : TLB_USER;
 	else if ((cpu->cr4 & CR4_SMAP) && !(cpu->rflags & FL_AC))
 		mode = TLB_KERNEL;
 	cpu->tlb_mode = mode;
 	cpu->tlb = tlb_array_get(cpu, mode)->e;
+	code_gen_update(cpu);
 }
 
 static void walks_forget(struct cpu *cpu)
@@ -264,7 +295,7 @@ void mmu_cr3_written(struct cpu *cpu, uint64_t val)
 	cpu->cr3 = val & ~(1ULL << 63);
 	asid_select(cpu);
 	if (!keep) {
-		asid_flush(&cpu->asids[cpu->asid], true);
+		asid_flush(cpu, &cpu->asids[cpu->asid], true);
 		walks_forget(cpu);
 	}
 	mmu_mode_changed(cpu);
@@ -273,7 +304,9 @@ void mmu_cr3_written(struct cpu *cpu, uint64_t val)
 void mmu_flush_all(struct cpu *cpu, bool with_global)
 {
 	for (unsigned i = 0; i < TLB_N_ASIDS; i++)
-		asid_flush(&cpu->asids[i], !with_global);
+		asid_flush(cpu, &cpu->asids[i], !with_global);
+	if (with_global)
+		global_withdraw(cpu);
 	walks_forget(cpu);
 }
 
@@ -301,6 +334,8 @@ void mmu_invlpg(struct cpu *cpu, uint64_t va)
 		if (cpu->asids[i].key != KEY_FREE)
 			drop_in_slot(cpu, &cpu->asids[i], va, i != cpu->asid);
 	}
+	if (va >> 63)
+		global_withdraw(cpu);
 	walks_forget(cpu);
 }
 
@@ -313,6 +348,8 @@ void mmu_invpcid_addr(struct cpu *cpu, uint16_t pcid, uint64_t va)
 		as = &cpu->asids[cpu->asid];
 	if (as)
 		drop_in_slot(cpu, as, va, false);
+	if (va >> 63)
+		global_withdraw(cpu);
 	walks_forget(cpu);
 }
 
@@ -323,7 +360,7 @@ void mmu_invpcid_single(struct cpu *cpu, uint16_t pcid)
 	if (!(cpu->cr4 & CR4_PCIDE))
 		as = &cpu->asids[cpu->asid];
 	if (as)
-		asid_flush(as, true);
+		asid_flush(cpu, as, true);
 	walks_forget(cpu);
 }
 

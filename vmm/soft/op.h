@@ -67,14 +67,16 @@ _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 
 /* Behind a branch: where it goes. Index 0 falls through, 1 is taken. */
 struct op_exit {
-	const struct op *link[2];  /* same page: head of the successor once known, else NULL */
-	const struct op *xlink[2]; /* another page: head, right as long as its page is at xhost */
-	uint64_t xhost[2];	   /* host address of the target's first byte */
-	int64_t target[2];	   /* offset from page_va; outside 0..4095: another page */
+	const struct op *link[2]; /* same page: head of the successor once known, else NULL */
+	int64_t target[2];	  /* offset from page_va; outside 0..4095: another page */
+	/* Another page: head, right if the code there has host address xhost, which it has for a
+	 * jump from page xfrom while cpu->code_gen is xgen. */
+	const struct op *xlink[2];
+	uint64_t xhost[2], xfrom[2], xgen[2];
 };
 
-#define OP_EXIT_SLOTS 2
-_Static_assert(sizeof(struct op_exit) == OP_EXIT_SLOTS * sizeof(struct op), "fits behind a branch");
+#define OP_EXIT_SLOTS 3
+_Static_assert(sizeof(struct op_exit) <= OP_EXIT_SLOTS * sizeof(struct op), "fits behind a branch");
 
 static inline const struct op_exit *op_exit(const struct op *last)
 {
@@ -168,8 +170,8 @@ op_fn fast_imul(unsigned size, unsigned operands);
 op_fn fast_bt(unsigned op, unsigned size, bool imm);
 op_fn fast_cmov(unsigned size, bool mem, unsigned ea);
 op_fn fast_setcc(void);
-op_fn fast_push_pop(unsigned op,
-		    unsigned form); /* 64-bit mode, 8 bytes: registers and immediates */
+op_fn fast_push_pop(unsigned op, unsigned form, bool mem, unsigned ea); /* 64-bit mode, 8 bytes */
+op_fn fast_system(const struct insn *in);				/* 64-bit mode */
 op_fn fast_jcc(unsigned cond);
 op_fn fast_branch(unsigned op, unsigned form, bool mem,
 		  unsigned ea); /* 64-bit mode; JMP REL: any */

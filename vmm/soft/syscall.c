@@ -31,6 +31,17 @@ static enum insn_result ud(struct cpu *cpu)
 
 static void enter_flat(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool code64)
 {
+	if (likely(code64 && cpu->mode == CPU_LONG64)) { /* neither the mode nor a base changes */
+		cpu->seg[HV_CS] = (struct hv_segment){ .limit = 0xffffffff,
+						       .selector = cs,
+						       .attr = ATTR_CODE64(cpl) };
+		cpu->seg[HV_SS] = (struct hv_segment){ .limit = 0xffffffff,
+						       .selector = ss,
+						       .attr = ATTR_DATA(cpl) };
+		cpu_set_cpl(cpu, cpl);
+		mmu_mode_changed(cpu);
+		return;
+	}
 	seg_set_flat(cpu, HV_CS, cs, code64 ? ATTR_CODE64(cpl) : ATTR_CODE32(cpl));
 	seg_set_flat(cpu, HV_SS, ss, ATTR_DATA(cpl));
 	cpu_set_cpl(cpu, cpl);

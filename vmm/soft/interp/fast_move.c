@@ -191,6 +191,18 @@ FAST const struct op *push_value(struct cpu *cpu, const struct op *op, uint64_t 
 HANDLER(push_r) { return push_value(cpu, op, OP_R64(op->r0)); }
 HANDLER(push_i) { return push_value(cpu, op, op->imm); }
 
+FAST const struct op *push_m(struct cpu *cpu, const struct op *op, unsigned ea)
+{
+	uint64_t va = ea_of(cpu, op, ea);
+	READ_PTR(p, va, 3);
+
+	return push_value(cpu, op, host_get(3, p));
+}
+
+HANDLER(push_m0) { return push_m(cpu, op, 0); }
+HANDLER(push_m1) { return push_m(cpu, op, 1); }
+HANDLER(push_m2) { return push_m(cpu, op, 2); }
+
 HANDLER(pop_r)
 {
 	uint64_t va = cpu->gpr[HV_RSP];
@@ -211,13 +223,15 @@ HANDLER(leave_64)
 	NEXT;
 }
 
-op_fn fast_push_pop(unsigned op, unsigned form)
+op_fn fast_push_pop(unsigned op, unsigned form, bool mem, unsigned ea)
 {
+	static const op_fn push_mem[OP_EA_MAX_] = { push_m0, push_m1, push_m2 };
+
 	if (op == OP_LEAVE)
 		return leave_64;
 	if (op == OP_PUSH)
-		return form == FORM_I ? push_i : push_r;
-	return pop_r;
+		return mem ? push_mem[ea] : form == FORM_I ? push_i : push_r;
+	return mem ? NULL : pop_r;
 }
 
 /* ---- branches ---- */

@@ -80,10 +80,11 @@ static bool template(struct jit *j)
 	case OP_NOP: return jit_move(j, in);
 	case OP_PUSH:
 	case OP_POP:
-	case OP_LEAVE:
-	case OP_CALL: return jit_stack(j, in);
+	case OP_LEAVE: return jit_stack(j, in);
 	case OP_JCC:
-	case OP_JMP: return jit_branch(j, in);
+	case OP_JMP:
+	case OP_CALL:
+	case OP_RET: return jit_branch(j, in);
 	default: return jit_arith(j, in);
 	}
 }
@@ -98,7 +99,7 @@ static bool ends_with_branch(const struct jit *j)
 {
 	const struct insn *in = &j->in[j->n - 1];
 
-	return in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL;
+	return in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL || in->op == OP_RET;
 }
 
 /* All ops in order; entries[i] is where op i can be entered, ~0 where its handler stays. */
@@ -149,10 +150,13 @@ static void emit_exit(struct jit *j, const struct jit_exit *x)
 		emit8(e, 0xe0); /* jmp rax */
 		return;
 	case JIT_SLOW: fn = op_slow; break;
-	case JIT_STOP_SELF: op = j->ops - 1; break;
+	case JIT_HANDLER: fn = op->fn; break;
+	case JIT_STOP_SELF:
+	case JIT_STOP_HEAD: op = j->ops - 1; break;
 	default: op = op_exit(op)->link[x->kind == JIT_STOP1]; break;
 	}
-	load_op(e, op);
+	if (x->kind != JIT_STOP_HEAD)
+		load_op(e, op);
 	emit_mov_imm(e, RAX, (uintptr_t)fn);
 	emit8(e, 0xff);
 	emit8(e, 0xe0);
@@ -214,7 +218,12 @@ static void translate(struct cpu *cpu, struct block *b)
 	j = malloc(sizeof(*j));
 	if (!j)
 		return;
-	*j = (struct jit){ .block = b, .ops = b->ops + 1, .n = b->ops[0].left, .entry = ~0U };
+	*j = (struct jit){ .block = b,
+			   .code = code,
+			   .ops = b->ops + 1,
+			   .n = b->ops[0].left,
+			   .half = cpu->page_va >> 63,
+			   .entry = ~0U };
 	j->e = (struct emit){ .at = code->jit.rw + code->jit_used, .room = JIT_BLOCK_BYTES };
 	j->cold =
 		(struct emit){ .at = code->jit.rw + code->jit_cold_used, .room = JIT_BLOCK_BYTES };

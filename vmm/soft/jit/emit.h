@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* Host registers, as encoded. */
-enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11 };
+enum host_reg { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 
 struct emit {
 	uint8_t *at; /* writable view */
@@ -69,20 +69,22 @@ static inline void emit_rr(struct emit *e, unsigned s, unsigned opcode, unsigned
 	emit8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-/* Bytes behind the opcode for [base + disp]; base is never RSP or R12. */
+/* Bytes behind the opcode for [base + disp]. */
 static inline void emit_mem(struct emit *e, unsigned reg, unsigned base, int32_t disp)
 {
+	unsigned mod = disp == (int8_t)disp ? 0x40 : 0x80;
+
 	reg = (reg & 7) << 3;
 	base &= 7;
-	if (disp == 0 && base != RBP) {
-		emit8(e, reg | base);
-	} else if (disp == (int8_t)disp) {
-		emit8(e, 0x40 | reg | base);
+	if (disp == 0 && base != RBP)
+		mod = 0;
+	emit8(e, mod | reg | base);
+	if (base == RSP) /* R12 too */
+		emit8(e, 0x24);
+	if (mod == 0x40)
 		emit8(e, disp);
-	} else {
-		emit8(e, 0x80 | reg | base);
+	else if (mod == 0x80)
 		emit32(e, disp);
-	}
 }
 
 /* OP reg, [base + disp], either way round as the opcode has it. */

@@ -15,7 +15,8 @@
  *  4. Killing a block replaces the fn of its first op, as ever: translated blocks jump to their
  *     successors through that pointer, never directly; only a block's jump to itself is direct, and
  * it passes the budget check, where attention is noticed. Only 64-bit code is translated. Host code
- * uses registers that no handler expects to survive.
+ * uses all registers but RSP: run_op() in block.c saves those that C functions keep, and the
+ * handlers in between keep them as any function does.
  */
 #ifndef SOFT_JIT_H
 #define SOFT_JIT_H

@@ -8,7 +8,7 @@
 #include "soft/jit/emit.h"
 #include "soft/jit/jit.h"
 
-#define JIT_N_CACHE	 5 /* host registers that hold guest registers */
+#define JIT_N_CACHE	 10 /* host registers that hold guest registers */
 #define JIT_MAX_EXITS	 512
 
 /* Register numbers of the guest as in op.h: 0 to 15, and 17 for the page's address. */
@@ -18,7 +18,17 @@
 #define CPU_DISP(member) ((int32_t)offsetof(struct cpu, member))
 #define GPR_DISP(g)	 ((int32_t)((g)*8))
 
-enum jit_exit_kind { JIT_SLOW, JIT_FOLLOW0, JIT_FOLLOW1, JIT_STOP0, JIT_STOP1, JIT_STOP_SELF };
+/* HANDLER: run the op's handler; STOP_HEAD: stop before the block whose head is in RSI. */
+enum jit_exit_kind {
+	JIT_SLOW,
+	JIT_HANDLER,
+	JIT_FOLLOW0,
+	JIT_FOLLOW1,
+	JIT_STOP0,
+	JIT_STOP1,
+	JIT_STOP_SELF,
+	JIT_STOP_HEAD
+};
 
 /* A jump to cold code that has yet to be written. */
 struct jit_exit {
@@ -29,8 +39,10 @@ struct jit_exit {
 struct jit {
 	struct emit e, cold; /* what runs, and what is seldom needed, away from it */
 	struct block *block;
+	struct block_cpu *code;
 	struct op *ops; /* behind the head */
 	unsigned n, i;	/* instructions; the one at hand */
+	unsigned half;	/* of the address space, where the block is at home */
 	struct insn in[BLOCK_MAX_INSNS];
 	bool dead[BLOCK_MAX_INSNS];
 	uint8_t guest[JIT_N_CACHE]; /* whose value a cache register has */
@@ -82,6 +94,13 @@ void jit_address(struct jit *j, unsigned bytes, bool writes);
 bool jit_ea_ok(const struct jit *j, const struct insn *in);
 void jit_ea(struct jit *j, const struct insn *in);
 
+/* ---- the stack (move.c) ---- */
+
+/* RAX = checked host address of the new top after a push; the host register of RSP. */
+unsigned jit_push_address(struct jit *j);
+/* Guest RSP, in host register @sp, moves. */
+void jit_move_sp(struct jit *j, unsigned sp, int32_t by);
+
 /* ---- templates: false, with nothing emitted, when the handler has to do it ---- */
 
 bool jit_move(struct jit *j, const struct insn *in);
@@ -90,7 +109,8 @@ bool jit_stack(struct jit *j, const struct insn *in);
 bool jit_branch(struct jit *j, const struct insn *in);
 bool jit_simd(struct jit *j, const struct insn *in);
 
-/* Have the guest's flags in the host's for condition @cond, if that can be done. Only RAX is lost. */
+/* Have the guest's flags in the host's for condition @cond, if that can be done. Only RAX is lost.
+ */
 bool jit_flags(struct jit *j, unsigned cond);
 
 /* Go on to successor @dir of the op @last, as OP_BRANCH does. */

@@ -139,8 +139,7 @@ bool jit_move(struct jit *j, const struct insn *in)
 
 /* ---- stack, 64-bit operands ---- */
 
-/* RAX = checked host address of the new top after a push. */
-static unsigned push_address(struct jit *j)
+unsigned jit_push_address(struct jit *j)
 {
 	unsigned sp = jit_use(j, HV_RSP);
 
@@ -149,7 +148,7 @@ static unsigned push_address(struct jit *j)
 	return sp;
 }
 
-static void move_sp(struct jit *j, unsigned sp, int by)
+void jit_move_sp(struct jit *j, unsigned sp, int32_t by)
 {
 	emit_rm(&j->e, 3, 0x8d, sp, sp, by);
 	jit_commit(j, HV_RSP, sp);
@@ -159,20 +158,25 @@ static bool push(struct jit *j, const struct insn *in)
 {
 	unsigned src, sp;
 
-	if (in->form == FORM_I) {
+	if (insn_is_mem(in)) {
+		jit_operand(j, in, 3, false);
+		emit_rm(&j->e, 3, 0x8b, RBX, RAX, 0);
+		sp = jit_push_address(j);
+		emit_rm(&j->e, 3, 0x89, RBX, RAX, 0);
+	} else if (in->form == FORM_I) {
 		if ((int64_t)in->imm != (int32_t)in->imm)
 			return false;
-		sp = push_address(j);
+		sp = jit_push_address(j);
 		emit_prefix(&j->e, 3, 0, 0, RAX, false);
 		emit8(&j->e, 0xc7);
 		emit_mem(&j->e, 0, RAX, 0);
 		emit32(&j->e, in->imm);
 	} else {
 		src = jit_use(j, in->rm);
-		sp = push_address(j);
+		sp = jit_push_address(j);
 		emit_rm(&j->e, 3, 0x89, src, RAX, 0);
 	}
-	move_sp(j, sp, -8);
+	jit_move_sp(j, sp, -8);
 	return true;
 }
 
@@ -183,7 +187,7 @@ static bool pop(struct jit *j, const struct insn *in)
 	emit_rr(&j->e, 3, 0x8b, RAX, sp);
 	jit_address(j, 8, false);
 	emit_rm(&j->e, 3, 0x8b, RCX, RAX, 0);
-	move_sp(j, sp, 8);
+	jit_move_sp(j, sp, 8);
 	set_reg(j, in->rm, 3, RCX);
 	return true;
 }
@@ -202,26 +206,12 @@ static bool leave(struct jit *j)
 	return true;
 }
 
-/* CALL rel: the return address, then the successor. */
-static bool call(struct jit *j, const struct insn *in)
-{
-	const struct op *op = &j->ops[j->i];
-	unsigned sp = push_address(j), page = jit_use(j, GUEST_PAGE_VA);
-
-	emit_rm(&j->e, 3, 0x8d, RCX, page, op->off + op->len);
-	emit_rm(&j->e, 3, 0x89, RCX, RAX, 0);
-	move_sp(j, sp, -8);
-	jit_go(j, j->i, 1);
-	return true;
-}
-
 bool jit_stack(struct jit *j, const struct insn *in)
 {
 	switch (in->op) {
 	case OP_PUSH: return push(j, in);
 	case OP_POP: return pop(j, in);
 	case OP_LEAVE: return leave(j);
-	case OP_CALL: return in->form == FORM_REL && call(j, in);
 	default: return false;
 	}
 }

@@ -2,9 +2,8 @@
 /* Guest registers in host registers: read once, written through. */
 #include "soft/jit/jit_priv.h"
 
-/* Registers that no handler expects to survive; RAX, RCX and RDX are for the templates, RDI is the
- * CPU. */
-static const uint8_t pool[JIT_N_CACHE] = { R8, R9, R10, R11, RSI };
+/* RAX, RBX, RCX and RDX are for the templates, RDI is the CPU. */
+static const uint8_t pool[JIT_N_CACHE] = { RSI, RBP, R8, R9, R10, R11, R12, R13, R14, R15 };
 
 static unsigned slot_for(struct jit *j, unsigned g)
 {
