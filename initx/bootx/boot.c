@@ -133,6 +133,14 @@ static void add_module(struct boot *b, uint64_t start, uint64_t len)
 
 /* ---- protocols ---- */
 
+/* What the loader points to, if it is in the direct map. */
+static const uint8_t *table(uint64_t at, uint64_t len)
+{
+	if (at >= DM_LEN || len > DM_LEN - at)
+		refuse("the loader's table at %x lies above 4 GiB", at);
+	return phys_ptr(at);
+}
+
 static void read_pvh(struct boot *b, const uint8_t *info)
 {
 	uint64_t mods = le64(info + 16), map = le64(info + 40);
@@ -141,14 +149,14 @@ static void read_pvh(struct boot *b, const uint8_t *info)
 	b->cmdline = le64(info + 24);
 	b->rsdp = le64(info + 32);
 	for (uint32_t i = 0; i < n_mods && i < MAX_MODULES; i++) {
-		const uint8_t *m = phys_ptr(mods + i * 32ULL);
+		const uint8_t *m = table(mods + i * 32ULL, 32);
 
 		add_module(b, le64(m), le64(m + 8));
 	}
 	if (le32(info + 4) < 1)
 		refuse("the loader's PVH information has no memory map");
 	for (uint32_t i = 0; i < n_map && i < MEMMAP_MAX; i++) {
-		const uint8_t *e = phys_ptr(map + i * 24ULL);
+		const uint8_t *e = table(map + i * 24ULL, 24);
 
 		add_region(b, le64(e), le64(e + 8), le32(e + 16));
 	}
@@ -162,16 +170,16 @@ static void read_mb1(struct boot *b, const uint8_t *info)
 	if (flags & MB1_HAS_CMD)
 		b->cmdline = le32(info + 16);
 	for (uint32_t i = 0; (flags & MB1_HAS_MODS) && i < n_mods && i < MAX_MODULES; i++) {
-		const uint8_t *m = phys_ptr(mods + i * 16ULL);
+		const uint8_t *m = table(mods + i * 16ULL, 16);
 
 		add_module(b, le32(m), le32(m + 4) - (uint64_t)le32(m));
 	}
 	if (flags & MB1_HAS_MMAP) {
-		for (uint32_t at = 0, n = 0; at + 24 <= map_len && n < MEMMAP_MAX; n++) {
-			const uint8_t *e = phys_ptr((uint64_t)map + at);
+		for (uint64_t at = 0, n = 0; at + 24 <= map_len && n < MEMMAP_MAX; n++) {
+			const uint8_t *e = table(map + at, 24);
 
 			add_region(b, le64(e + 4), le64(e + 12), le32(e + 20));
-			at += le32(e) + 4;
+			at += le32(e) + 4ULL;
 		}
 	} else if (flags & MB1_HAS_MEM) {
 		add_region(b, 0, le32(info + 4) * 1024ULL, BOOTX_USABLE);
@@ -183,7 +191,7 @@ static void read_mb2_mmap(struct boot *b, const uint8_t *tag, uint32_t len)
 {
 	uint32_t size = le32(tag + 8);
 
-	for (uint32_t at = 16, n = 0; size >= 20 && at + size <= len && n < MEMMAP_MAX; n++) {
+	for (uint64_t at = 16, n = 0; size >= 20 && at + size <= len && n < MEMMAP_MAX; n++) {
 		add_region(b, le64(tag + at), le64(tag + at + 8), le32(tag + at + 16));
 		at += size;
 	}
@@ -203,7 +211,7 @@ static void read_mb2(struct boot *b, const uint8_t *info)
 			b->cmdline = ptr_phys(tag + 8);
 		else if (type == MB2_MODULE)
 			add_module(b, le32(tag + 8), le32(tag + 12) - (uint64_t)le32(tag + 8));
-		else if (type == MB2_MMAP)
+		else if (type == MB2_MMAP && len >= 16)
 			read_mb2_mmap(b, tag, len);
 		else if (type == MB2_RSDP_NEW || (type == MB2_RSDP_OLD && !b->rsdp))
 			b->rsdp = ptr_phys(tag + 8);
@@ -239,6 +247,8 @@ void boot_read(struct boot *b, uint32_t magic, uint64_t info, uint64_t loader)
 	case PROTO_MB2: read_mb2(b, phys_ptr(info)); break;
 	default: refuse("entered with %x, neither PVH nor Multiboot", (uint64_t)magic);
 	}
+	if (b->cmdline)
+		table(b->cmdline, 1);
 	if (!b->rsdp) {
 		ebda = (uint64_t)le16(phys_ptr(EBDA_POINTER)) << 4;
 		b->rsdp = ebda ? scan_rsdp(ebda, 1024) : 0;
@@ -253,7 +263,7 @@ void boot_read(struct boot *b, uint32_t magic, uint64_t info, uint64_t loader)
 			     page_up(b->modules[i].start + b->modules[i].len) -
 				     page_down(b->modules[i].start),
 			     BOOTX_MODULE);
-	if (b->cmdline && b->cmdline < DM_LEN)
+	if (b->cmdline)
 		regions_mark(b, page_down(b->cmdline), 2 * PAGE, BOOTX_MODULE);
 	regions_mark(b, page_down(info), 2 * PAGE, BOOTX_MODULE);
 }

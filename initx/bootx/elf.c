@@ -71,7 +71,8 @@ static void parse(const struct image *img, struct elf *e)
 			continue;
 		range(img, s.off, s.file_len);
 		if (s.type == PT_LOAD &&
-		    (s.mem_len < s.file_len || s.mem_len > DM_LEN || s.vaddr + s.mem_len < s.vaddr))
+		    (s.mem_len < s.file_len || s.mem_len > DM_LEN ||
+		     s.vaddr + s.mem_len < s.vaddr || s.paddr + s.mem_len < s.paddr))
 			refuse("the payload's ELF file is damaged or cut short");
 		if (s.type == PT_NOTE || s.mem_len)
 			e->segs[e->n++] = s;
@@ -285,14 +286,8 @@ static uint64_t pvh_start_info(struct boot *b)
 
 static void boot_pvh(struct boot *b, const struct elf *e, uint64_t entry)
 {
-	uint64_t leave = b->loader + ((uint64_t)leave_to_32 - LINK_BOOT), info;
-	void (*go)(uint32_t to, uint32_t ebx);
-
 	load_physical(b, e);
-	info = pvh_start_info(b);
-	memcpy(&go, &leave, sizeof(go));
-	go((uint32_t)entry, (uint32_t)info);
-	__builtin_unreachable();
+	leave_low(b, (uint32_t)entry, (uint32_t)pvh_start_info(b));
 }
 
 void elf_boot(struct boot *b, const struct image *img)

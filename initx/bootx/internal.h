@@ -19,7 +19,9 @@
 
 #define PAGE	    4096ULL
 #define LARGE_PAGE  0x200000ULL
+#ifndef DM_BASE /* tests have it elsewhere */
 #define DM_BASE	    0xffff800000000000ULL
+#endif
 #define DM_LEN	    0x100000000ULL
 #define HIGH_BASE   0xffffffffc0000000ULL
 #define LINK_BOOT   0x400000ULL
@@ -130,6 +132,11 @@ bool ed25519_verify(const uint8_t key[32], const uint8_t sig[64], const void *ms
 
 /* The key built in; all zeros: none, and signatures are not asked for. */
 extern const uint8_t bootx_key[32];
+
+/* ---- main.c ---- */
+
+/* Out of long mode and to a kernel's 32-bit entry. */
+void leave_low(const struct boot *b, uint32_t entry, uint32_t ebx) __attribute__((noreturn));
 
 /* ---- elf.c, linux.c ---- */
 

@@ -4,6 +4,16 @@
 
 void bootx_main(uint32_t magic, uint64_t info, uint64_t loader) __attribute__((noreturn));
 
+void leave_low(const struct boot *b, uint32_t entry, uint32_t ebx)
+{
+	uint64_t leave = b->loader + ((uint64_t)leave_to_32 - LINK_BOOT);
+	void (*go)(uint32_t to, uint32_t ebx);
+
+	memcpy(&go, &leave, sizeof(go));
+	go(entry, ebx);
+	__builtin_unreachable();
+}
+
 void bootx_main(uint32_t magic, uint64_t info, uint64_t loader)
 {
 	static struct boot boot;
