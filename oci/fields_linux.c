@@ -84,7 +84,7 @@ static const struct oci_type cpu_type = { sizeof(T), cpu_fields };
 
 #define T struct oci_pids
 static const struct oci_field pids_fields[] = {
-	INT(T, "limit", limit, APPLIED, REQ, INT64_MIN, INT64_MAX, "checked only"),
+	INT(T, "limit", limit, APPLIED, REQ, INT64_MIN, INT64_MAX, "in the guest, whose cgroup the container's processes share; 0 or less: no limit"),
 	END_OF_FIELDS,
 };
 static const struct oci_type pids_type = { sizeof(T), pids_fields };
@@ -167,7 +167,7 @@ static const struct oci_field resources_fields[] = {
 	OBJS(T, "devices", devices, APPLIED, 0, &rule_type, "checked only: the guest's devices are its own"),
 	OBJ(T, "memory", memory, APPLIED, 0, &memory_type, HOST_CG),
 	OBJ(T, "cpu", cpu, APPLIED, 0, &cpu_type, HOST_CG),
-	OBJ(T, "pids", pids, WARNED, 0, &pids_type, "the guest has no such limit yet; its memory bounds it"),
+	OBJ(T, "pids", pids, APPLIED, 0, &pids_type, "in the guest"),
 	OBJ(T, "blockIO", block_io, APPLIED, 0, &block_io_type, HOST_CG),
 	OBJS(T, "hugepageLimits", hugepage_limits, APPLIED, 0, &hugepage_type, HOST_CG),
 	OBJ(T, "network", network, APPLIED, 0, &net_limits_type, HOST_V1),
@@ -277,7 +277,7 @@ static const struct oci_field linux_fields[] = {
 	OBJS(T, "gidMappings", gid_mappings, WARNED, 0, &oci_type_id_map, "ids in the guest are those of the files on the host"),
 	OBJS(T, "devices", devices, APPLIED, 0, &device_type, "nodes in the guest"),
 	STR(T, "cgroupsPath", cgroups_path, APPLIED, 0, "of the cgroup on the host"),
-	ENUM(T, "rootfsPropagation", rootfs_propagation, WARNED, 0, propagations, "the guest's mounts are its own"),
+	ENUM(T, "rootfsPropagation", rootfs_propagation, APPLIED, 0, propagations, "in the guest; mounts made later on the host do not reach it"),
 	STR(T, "mountLabel", mount_label, WARNED, 0, "labels of the host do not reach into the guest"),
 	OBJ(T, "resources", resources, APPLIED, 0, &oci_type_resources, HOST_CG),
 	OBJ(T, "seccomp", seccomp, APPLIED, 0, &oci_type_seccomp, "compiled on the host, loaded in the guest"),

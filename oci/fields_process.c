@@ -106,7 +106,7 @@ static const struct oci_field process_fields[] = {
 	OBJ(T, "user", user, APPLIED, 0, &user_type, "in the guest; root when absent"),
 	STRS(T, "args", args, APPLIED, OCI_NONEMPTY, "args[0] is looked up in the container's PATH"),
 	STR(T, "commandLine", command_line, WARNED, 0, "for Windows only"),
-	STRS(T, "env", env, APPLIED, 0, "NAME=VALUE each"),
+	STRS(T, "env", env, APPLIED, 0, "NAME=VALUE each; HOME from the container's /etc/passwd when absent"),
 	STR(T, "cwd", cwd, APPLIED, REQ | OCI_NONEMPTY | OCI_ABSPATH, "in the guest"),
 	OBJ(T, "capabilities", capabilities, APPLIED, 0, &caps_type, "in the guest; none when absent"),
 	OBJS(T, "rlimits", rlimits, APPLIED, 0, &rlimit_type, "in the guest"),

@@ -44,7 +44,7 @@ static const struct oci_field hooks_fields[] = {
 	OBJS(T, "prestart", of[OCI_HOOK_PRESTART], APPLIED, 0, &hook_type, "on the host, in create"),
 	OBJS(T, "createRuntime", of[OCI_HOOK_CREATE_RUNTIME], APPLIED, 0, &hook_type, "on the host, in create, after prestart"),
 	OBJS(T, "createContainer", of[OCI_HOOK_CREATE_CONTAINER], APPLIED, 0, &hook_type, "on the host, in create, after createRuntime"),
-	OBJS(T, "startContainer", of[OCI_HOOK_START_CONTAINER], WARNED, 0, &hook_type, "programs of the container cannot be run before its process yet"),
+	OBJS(T, "startContainer", of[OCI_HOOK_START_CONTAINER], APPLIED, 0, &hook_type, "in the container, in start, before its process and with its rights"),
 	OBJS(T, "poststart", of[OCI_HOOK_POSTSTART], APPLIED, 0, &hook_type, "on the host, in start"),
 	OBJS(T, "poststop", of[OCI_HOOK_POSTSTOP], APPLIED, 0, &hook_type, "on the host, in delete"),
 	END_OF_FIELDS,

@@ -218,8 +218,8 @@ static int check_mount(const struct oci_check *c, size_t index, struct oci_mount
 		return oci_bad(c, "mounts[%zu].source: is required for a bind mount", index);
 	if (!m->flags.bind && (!m->type || !m->type[0]))
 		return oci_bad(c, "mounts[%zu].type: is required", index);
-	if (m->flags.tmpcopyup)
-		oci_warn(c->config, "%s: mounts[%zu].options: ignored: 'tmpcopyup' is not built",
+	if (m->flags.tmpcopyup && (m->flags.bind || strcmp(m->type, "tmpfs") != 0))
+		oci_warn(c->config, "%s: mounts[%zu].options: ignored: 'tmpcopyup' is for tmpfs",
 			 c->name, index);
 	if (m->flags.copy_symlink)
 		oci_warn(c->config, "%s: mounts[%zu].options: ignored: 'copy-symlink' is not built",
@@ -245,7 +245,7 @@ static int compare_words(const void *a, const void *b)
 
 const char **oci_mount_words(void)
 {
-	static const char *const more[] = { "idmap", "ridmap" };
+	static const char *const more[] = { "idmap", "ridmap", "tmpcopyup" };
 	const char **ret = calloc(ARRAY_LEN(words) + ARRAY_LEN(more) + 1, sizeof(*ret));
 
 	if (!ret)

@@ -18,6 +18,7 @@
 #include "cgroup.h"
 #include "control.h"
 #include "guest.h"
+#include "guestcmd.h"
 #include "lifecycle.h"
 #include "oci/hooks.h"
 #include "program.h"
@@ -80,6 +81,7 @@ static int read_config(struct making *m, struct err *err)
 		return r;
 	for (size_t i = 0; i < m->config->warnings.n; i++)
 		log_warn("%s", m->config->warnings.v[i]);
+	guestcmd_warn(m->config);
 	return find_paths(m, err);
 }
 
@@ -158,6 +160,7 @@ static int fork_vmm(struct making *m, struct err *err)
 		const struct vmmproc_config config = {
 			.dir = &m->dir,
 			.config = m->config,
+			.state = &m->state,
 			.bundle = m->bundle,
 			.rootfs = m->rootfs,
 			.console_socket = m->opt->console_socket,

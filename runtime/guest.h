@@ -42,7 +42,8 @@ struct guest_config {
 
 struct guest_process {
 	uint32_t id;
-	const struct oci_process *process; /* borrowed during the call */
+	const struct oci_process *process; /* borrowed during the call, as the next */
+	const char *hook_state; /* the container's own process: what startContainer hooks read */
 	/* Taken over by start(), also when it fails. With a terminal all three are the host's side
 	 * of it and only the first counts. */
 	int fds[3];

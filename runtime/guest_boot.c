@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "guest_priv.h"
+#include "guestcmd.h"
 #include "initx/cpio.h"
 #include "initx/guest.h"
 #include "initx/modules.h"
@@ -125,20 +126,6 @@ static uint64_t mount_attrs(uint64_t flags)
 	return attrs;
 }
 
-/* The guest's own file systems cover what is bound there. */
-static bool is_covered(const char *dest)
-{
-	static const char *const tops[] = { "/dev", "/proc", "/sys" };
-
-	for (unsigned i = 0; i < ARRAY_LEN(tops); i++) {
-		size_t n = strlen(tops[i]);
-
-		if (!strncmp(dest, tops[i], n) && (dest[n] == '/' || !dest[n]))
-			return true;
-	}
-	return false;
-}
-
 static int fill_bind(const struct guest_config *gc, const struct oci_mount *m,
 		     struct rootfs_mount *ret, char **ret_source)
 {
@@ -188,15 +175,8 @@ static int collect_binds(const struct guest_config *gc, struct rootfs_mount *bin
 	for (size_t i = 0; i < gc->config->mounts.n; i++) {
 		const struct oci_mount *m = &gc->config->mounts.v[i];
 
-		if (!m->flags.bind)
+		if (!m->flags.bind || guestcmd_replaces_own(m))
 			continue;
-		if (is_covered(m->destination)) {
-			log_warn("config.json: mounts[%zu]: '%s' is a file system of the guest's "
-				 "own, "
-				 "ignoring the bind",
-				 i, m->destination);
-			continue;
-		}
 		if (fill_bind(gc, m, &binds[n], &sources[n]) < 0)
 			return err_set(err, -ENOMEM, "mounts: no memory");
 		*ret_n = ++n;

@@ -359,8 +359,13 @@ static int send_command(struct guest *g, const struct guest_process *gp, const s
 {
 	CLEANUP(command_freep) struct command *c = NULL;
 	size_t len;
-	int r = guestcmd_build(g->config, gp->process, gp->id,
-			       gp->id == GUEST_INIT_ID ? 0 : GUEST_INIT_ID, &s->cmd, &c, err);
+	const struct guestcmd gc = { .config = g->config,
+				     .process = gp->process,
+				     .id = gp->id,
+				     .init_id = gp->id == GUEST_INIT_ID ? 0 : GUEST_INIT_ID,
+				     .hook_state = gp->hook_state,
+				     .streams = s->cmd };
+	int r = guestcmd_build(&gc, &c, err);
 
 	if (r == 0)
 		r = command_place(c, vm_config_region(g->vm), err);

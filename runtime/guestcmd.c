@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A process of a configuration as a command block for the guest's init. */
-#include "guestcmd.h"
+#include "guestcmd_priv.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/log.h"
 #include "initx/proto.h"
 
 #define DEFAULT_UMASK 022
-#define NAMESPACES    (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
 #define RLIMIT_BYTES  24
 #define IOPRIO_SHIFT  13
 
@@ -39,32 +35,27 @@ const char *guestcmd_step_str(uint32_t step)
 		[INITX_STEP_CWD] = "process.cwd",
 		[INITX_STEP_EXEC] = "",
 		[INITX_STEP_MASK] = "linux.maskedPaths or readonlyPaths",
+		[INITX_STEP_CGROUP] = "linux.resources.pids",
+		[INITX_STEP_HOOK] = "hooks.startContainer",
 	};
 
 	return step < ARRAY_LEN(names) && names[step] ? names[step] : "start";
 }
 
-/* Adds one item after the other; the first failure stays. */
-struct build {
-	struct command *c;
-	struct err *err;
-	int r;
-};
-
-static void add(struct build *b, uint16_t type, const void *payload, size_t len)
+void guestcmd_add(struct guestcmd_build *b, uint16_t type, const void *payload, size_t len)
 {
 	if (b->r == 0)
 		b->r = command_item(b->c, type, payload, len, b->err);
 }
 
-static void add_u32(struct build *b, uint16_t type, const uint32_t *words, size_t n)
+void guestcmd_add_u32(struct guestcmd_build *b, uint16_t type, const uint32_t *words, size_t n)
 {
 	if (b->r == 0)
 		b->r = command_item_u32(b->c, type, words, n, b->err);
 }
 
-static void add_strings(struct build *b, uint16_t type, const uint32_t *words, size_t n_words,
-			const char *const *strings, size_t n)
+void guestcmd_add_strings(struct guestcmd_build *b, uint16_t type, const uint32_t *words,
+			  size_t n_words, const char *const *strings, size_t n)
 {
 	if (b->r == 0)
 		b->r = command_item_strings(b->c, type, words, n_words, strings, n, b->err);
@@ -72,7 +63,7 @@ static void add_strings(struct build *b, uint16_t type, const uint32_t *words, s
 
 /* ---- the process ---- */
 
-static void add_user(struct build *b, const struct oci_user *u)
+static void add_user(struct guestcmd_build *b, const struct oci_user *u)
 {
 	uint32_t ids[3] = { 0, 0, DEFAULT_UMASK };
 	uint32_t *groups;
@@ -91,13 +82,13 @@ static void add_user(struct build *b, const struct oci_user *u)
 		}
 		for (size_t i = 0; i < u->additional_gids.n; i++)
 			groups[i] = (uint32_t)u->additional_gids.v[i].v;
-		add_u32(b, INITX_ITEM_GROUPS, groups, u->additional_gids.n);
+		guestcmd_add_u32(b, INITX_ITEM_GROUPS, groups, u->additional_gids.n);
 		free(groups);
 	}
-	add_u32(b, INITX_ITEM_IDS, ids, 3);
+	guestcmd_add_u32(b, INITX_ITEM_IDS, ids, 3);
 }
 
-static void add_caps(struct build *b, const struct oci_caps *caps)
+static void add_caps(struct guestcmd_build *b, const struct oci_caps *caps)
 {
 	static const struct oci_caps none;
 	uint8_t bytes[40];
@@ -109,17 +100,17 @@ static void add_caps(struct build *b, const struct oci_caps *caps)
 	le64_store(bytes + 16, caps->inheritable_set);
 	le64_store(bytes + 24, caps->permitted_set);
 	le64_store(bytes + 32, caps->ambient_set);
-	add(b, INITX_ITEM_CAPS, bytes, sizeof(bytes));
+	guestcmd_add(b, INITX_ITEM_CAPS, bytes, sizeof(bytes));
 }
 
-static void add_limits(struct build *b, const struct oci_process *p)
+static void add_limits(struct guestcmd_build *b, const struct oci_process *p)
 {
 	size_t n = p->rlimits.n;
 	uint8_t *bytes;
 	char text[16];
 
 	if (p->oom_score_adj.set)
-		add(b, INITX_ITEM_OOM_SCORE, text,
+		guestcmd_add(b, INITX_ITEM_OOM_SCORE, text,
 		    (size_t)snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj.v));
 	if (!n || b->r < 0)
 		return;
@@ -133,7 +124,7 @@ static void add_limits(struct build *b, const struct oci_process *p)
 		le64_store(bytes + i * RLIMIT_BYTES + 8, p->rlimits.v[i].soft.v);
 		le64_store(bytes + i * RLIMIT_BYTES + 16, p->rlimits.v[i].hard.v);
 	}
-	add(b, INITX_ITEM_RLIMIT, bytes, n * RLIMIT_BYTES);
+	guestcmd_add(b, INITX_ITEM_RLIMIT, bytes, n * RLIMIT_BYTES);
 	free(bytes);
 }
 
@@ -155,7 +146,7 @@ static int policy_number(const char *policy)
 	return -1;
 }
 
-static void add_scheduling(struct build *b, const struct oci_process *p)
+static void add_scheduling(struct guestcmd_build *b, const struct oci_process *p)
 {
 	if (p->scheduler) {
 		int policy = policy_number(p->scheduler->policy);
@@ -168,9 +159,9 @@ static void add_scheduling(struct build *b, const struct oci_process *p)
 				       p->scheduler->policy);
 			return;
 		}
-		add_u32(b, INITX_ITEM_SCHEDULER, words, 2);
+		guestcmd_add_u32(b, INITX_ITEM_SCHEDULER, words, 2);
 		if (p->scheduler->nice.set)
-			add_u32(b, INITX_ITEM_NICE, &nice, 1);
+			guestcmd_add_u32(b, INITX_ITEM_NICE, &nice, 1);
 	}
 	if (p->io_priority) {
 		const char *class = p->io_priority->class;
@@ -179,11 +170,11 @@ static void add_scheduling(struct build *b, const struct oci_process *p)
 								      : 3;
 		uint32_t word = number << IOPRIO_SHIFT | (uint32_t)p->io_priority->priority.v;
 
-		add_u32(b, INITX_ITEM_IOPRIO, &word, 1);
+		guestcmd_add_u32(b, INITX_ITEM_IOPRIO, &word, 1);
 	}
 }
 
-static void add_seccomp(struct build *b, const struct oci_seccomp *s)
+static void add_seccomp(struct guestcmd_build *b, const struct oci_seccomp *s)
 {
 	AUTO_FREE void *filter = NULL;
 	AUTO_FREE uint8_t *bytes = NULL;
@@ -203,143 +194,55 @@ static void add_seccomp(struct build *b, const struct oci_seccomp *s)
 	le32_store(bytes, flags);
 	le32_store(bytes + 4, (uint32_t)(len / 8));
 	memcpy(bytes + 8, filter, len);
-	add(b, INITX_ITEM_SECCOMP, bytes, len + 8);
+	guestcmd_add(b, INITX_ITEM_SECCOMP, bytes, len + 8);
 }
 
-static void add_streams(struct build *b, const struct guestcmd_streams *s)
+static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams *s)
 {
 	uint32_t stdio[6] = { 0 };
 	uint32_t terminal[3] = { s->rows, s->cols, s->ports[0] };
 
 	if (s->terminal)
-		add_u32(b, INITX_ITEM_TERMINAL, terminal, 3);
+		guestcmd_add_u32(b, INITX_ITEM_TERMINAL, terminal, 3);
 	for (unsigned i = 0; i < 3; i++) {
 		stdio[2 * i] = s->terminal   ? INITX_STDIO_TERMINAL
 			       : s->ports[i] ? INITX_STDIO_PIPE
 					     : INITX_STDIO_NULL;
 		stdio[2 * i + 1] = s->terminal ? 0 : s->ports[i];
 	}
-	add_u32(b, INITX_ITEM_STDIO, stdio, 6);
+	guestcmd_add_u32(b, INITX_ITEM_STDIO, stdio, 6);
 }
 
-/* ---- the container ---- */
-
-/* What init has already, and what the file server shows. */
-static bool is_given(const struct oci_mount *m)
-{
-	const char *d = m->destination;
-
-	return m->flags.bind || !strcmp(d, "/dev") || !strcmp(d, "/dev/pts") ||
-	       !strcmp(d, "/dev/mqueue");
-}
-
-static void add_mount(struct build *b, const char *source, const char *target, const char *type,
-		      uint64_t flags, const char *data)
-{
-	const char *strings[] = { source, target, type, data };
-	uint32_t words[2] = { (uint32_t)flags, (uint32_t)(flags >> 32) };
-
-	add_strings(b, INITX_ITEM_MOUNT, words, 2, strings, 4);
-}
-
-static void add_mounts(struct build *b, const struct oci_config *config)
-{
-	for (size_t i = 0; i < config->mounts.n; i++) {
-		const struct oci_mount *m = &config->mounts.v[i];
-		const char *type = m->type;
-		char target[4200];
-
-		if (is_given(m))
-			continue;
-		/* A guest has one hierarchy, and shows it whole. */
-		if (!strcmp(type, "cgroup"))
-			type = "cgroup2";
-		snprintf(target, sizeof(target), "%s%s", m->destination[0] == '/' ? "" : "/",
-			 m->destination);
-		/* It is there already; a second one on top of itself is refused by the kernel. */
-		if (!strcmp(type, "sysfs") && !strcmp(target, "/sys")) {
-			add_mount(b, "", target, "", m->flags.set | MS_REMOUNT | MS_BIND, "");
-			continue;
-		}
-		add_mount(b, m->source && m->source[0] ? m->source : type, target, type,
-			  m->flags.set, strcmp(type, "cgroup2") ? m->flags.data : "");
-	}
-}
-
-static void add_devices(struct build *b, const struct oci_linux *l)
-{
-	for (size_t i = 0; i < l->devices.n; i++) {
-		const struct oci_device *d = &l->devices.v[i];
-		uint32_t type = d->type[0] == 'b' ? S_IFBLK : d->type[0] == 'p' ? S_IFIFO : S_IFCHR;
-		uint32_t mode = d->file_mode.set ? (uint32_t)d->file_mode.v : 0666;
-		uint32_t words[6] = { type | mode,	    (uint32_t)d->major.v,
-				      (uint32_t)d->minor.v, (uint32_t)d->uid.v,
-				      (uint32_t)d->gid.v,   0 };
-
-		add_strings(b, INITX_ITEM_DEVICE, words, 6, &d->path, 1);
-	}
-}
-
-static void add_container(struct build *b, const struct oci_config *config)
-{
-	const struct oci_linux *l = config->lnx;
-	uint32_t flags = NAMESPACES;
-
-	if (oci_namespace_find(config, CLONE_NEWCGROUP))
-		flags |= CLONE_NEWCGROUP;
-	add_u32(b, INITX_ITEM_UNSHARE, &flags, 1);
-	if (config->hostname && config->hostname[0])
-		add(b, INITX_ITEM_HOSTNAME, config->hostname, strlen(config->hostname));
-	if (config->domainname && config->domainname[0])
-		add(b, INITX_ITEM_DOMAINNAME, config->domainname, strlen(config->domainname));
-	/* The process ids that /proc shows are those of the namespace it is mounted in. */
-	add_mounts(b, config);
-	if (l)
-		add_devices(b, l);
-	for (size_t i = 0; l && i < l->sysctl.n; i++) {
-		const char *pair[] = { l->sysctl.v[i].key, l->sysctl.v[i].value };
-
-		add_strings(b, INITX_ITEM_SYSCTL, NULL, 0, pair, 2);
-	}
-	for (size_t i = 0; l && i < l->masked_paths.n; i++)
-		add_strings(b, INITX_ITEM_MASKED, NULL, 0,
-			    (const char *const *)&l->masked_paths.v[i], 1);
-	for (size_t i = 0; l && i < l->readonly_paths.n; i++)
-		add_strings(b, INITX_ITEM_READONLY, NULL, 0,
-			    (const char *const *)&l->readonly_paths.v[i], 1);
-	if (config->root->readonly)
-		add_mount(b, "", "/", "", MS_REMOUNT | MS_BIND | MS_RDONLY, "");
-}
-
-int guestcmd_build(const struct oci_config *config, const struct oci_process *p, uint32_t id,
-		   uint32_t init_id, const struct guestcmd_streams *streams, struct command **ret,
-		   struct err *err)
+int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *err)
 {
 	CLEANUP(command_freep) struct command *c = NULL;
-	uint32_t enter[2] = { NAMESPACES, init_id };
-	struct build b = { .err = err };
+	const struct oci_config *config = gc->config;
+	const struct oci_process *p = gc->process;
+	uint32_t enter[2] = { GUESTCMD_NAMESPACES, gc->init_id };
+	struct guestcmd_build b = { .err = err };
 	int r = command_new(p->args.v[0], (const char *const *)p->args.v,
 			    (const char *const *)p->env.v, &c, err);
 
 	if (r == 0)
-		r = command_record(c, id, err);
+		r = command_record(c, gc->id, err);
 	if (r < 0)
 		return r;
 	b.c = c;
 	if (oci_namespace_find(config, CLONE_NEWCGROUP))
 		enter[0] |= CLONE_NEWCGROUP;
-	if (init_id)
-		add_u32(&b, INITX_ITEM_ENTER, enter, 2);
+	if (gc->init_id)
+		guestcmd_add_u32(&b, INITX_ITEM_ENTER, enter, 2);
 	else
-		add_container(&b, config);
-	add_streams(&b, streams);
-	add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
+		guestcmd_add_container(&b, config, gc->hook_state);
+	guestcmd_add_cgroup(&b, config, !gc->init_id);
+	add_streams(&b, &gc->streams);
+	guestcmd_add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
 	add_user(&b, p->user);
 	add_caps(&b, p->capabilities);
 	add_limits(&b, p);
 	add_scheduling(&b, p);
 	if (p->no_new_privileges)
-		add(&b, INITX_ITEM_NO_NEW_PRIVS, "", 0);
+		guestcmd_add(&b, INITX_ITEM_NO_NEW_PRIVS, "", 0);
 	add_seccomp(&b, config->lnx ? config->lnx->seccomp : NULL);
 	if (b.r == 0)
 		*ret = STEAL_PTR(c);

@@ -12,17 +12,25 @@ struct guestcmd_streams {
 	unsigned rows, cols;
 };
 
-/**
- * guestcmd_build() - Make the block
- * @config:	The container's configuration
- * @p:		The process
- * @id:		Of the command
- * @init_id:	The command whose namespaces it enters; 0: it is the container's own process, which
- * gets new ones, and the container's mounts
- */
-int guestcmd_build(const struct oci_config *config, const struct oci_process *p, uint32_t id,
-		   uint32_t init_id, const struct guestcmd_streams *streams, struct command **ret,
-		   struct err *err);
+struct guestcmd {
+	const struct oci_config *config; /* of the container */
+	const struct oci_process *process;
+	uint32_t id;	  /* of the command */
+	uint32_t init_id; /* the command whose namespaces it enters; 0: it is the container's own
+			   * process, which gets new ones, and the container's mounts */
+	const char *hook_state; /* what startContainer hooks read; for the container's own process */
+	struct guestcmd_streams streams;
+};
+
+/* Make the block. Return: 0; -EOPNOTSUPP, -E2BIG or -ENOMEM with a message that names the field. */
+int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *err);
+
+/* Whether a mount's place is /dev, /proc, /sys or below: those are the guest's own. */
+bool guestcmd_is_below_own(const char *dest);
+/* A bind on one of the three themselves, which is left out. */
+bool guestcmd_replaces_own(const struct oci_mount *m);
+/* Log what of a valid configuration the guest does not do. */
+void guestcmd_warn(const struct oci_config *config);
 
 /* "mount", "capabilities", ...: what failed when a command did not start. */
 const char *guestcmd_step_str(uint32_t step);

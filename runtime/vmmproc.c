@@ -129,11 +129,22 @@ static void finish(struct vmmproc *vp, unsigned status)
 	loop_stop(vp->loop);
 }
 
+/* The state that hooks in the container see: there its process is the first. */
+static int print_hook_state(const struct vmmproc *vp, char **ret, struct err *err)
+{
+	struct oci_state state = *vp->config->state;
+
+	state.status = OCI_STATUS_CREATED;
+	state.pid = 1;
+	return oci_state_print(&state, false, ret, err);
+}
+
 static void serve_start(struct conn *c)
 {
 	struct vmmproc *vp = c->vp;
 	const struct oci_process *p = vp->config->config->process;
 	struct guest_process gp = { .id = GUEST_INIT_ID, .process = p };
+	AUTO_FREE char *hook_state = NULL;
 	struct err err = { 0 };
 	int r;
 
@@ -147,7 +158,10 @@ static void serve_start(struct conn *c)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);
 	/* started() may come before start() returns. */
 	vp->starter = c;
-	r = guest_backend_ops->start(vp->guest, &gp, &err);
+	r = print_hook_state(vp, &hook_state, &err);
+	gp.hook_state = hook_state;
+	if (r == 0)
+		r = guest_backend_ops->start(vp->guest, &gp, &err);
 	if (r < 0) {
 		vp->starter = NULL;
 		conn_reply(c, r, err.msg);

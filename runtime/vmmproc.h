@@ -20,17 +20,18 @@
 
 #include "base/err.h"
 #include "oci/config.h"
+#include "oci/state.h"
 #include "statedir.h"
 
 struct vmmproc_config {
 	const struct statedir *dir;
 	const struct oci_config *config;
+	const struct oci_state *state; /* as create made it */
 	const char *bundle, *rootfs;
 	const char *console_socket; /* or NULL */
 	int terminal_master_to;	    /* where to send the master when husk itself wants it, or -1 */
 	unsigned n_preserve_fds;    /* 3 and up */
 	int parent_fd;		    /* taken over */
-	const char *const *title_argv;
 };
 
 enum vmmproc_note {

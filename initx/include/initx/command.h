@@ -47,7 +47,7 @@ int command_item(struct command *c, uint16_t type, const void *payload, size_t l
 /* An item of 32-bit words. */
 int command_item_u32(struct command *c, uint16_t type, const uint32_t *words, size_t n,
 		     struct err *err);
-/* An item of up to four strings, each with its NUL; a prefix of words comes first. */
+/* An item of strings, each with its NUL; a prefix of words comes first. */
 int command_item_strings(struct command *c, uint16_t type, const uint32_t *words, size_t n_words,
 			 const char *const *strings, size_t n_strings, struct err *err);
 

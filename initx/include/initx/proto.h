@@ -100,7 +100,7 @@ struct initx_item {
 #define INITX_ITEM_STDIO	10 /* three times u32 kind, u32 vsock port */
 #define INITX_ITEM_UNSHARE	11 /* u32 CLONE_NEW flags for new namespaces */
 #define INITX_ITEM_ENTER	12 /* u32 CLONE_NEW flags, u32 command id whose namespaces to enter */
-#define INITX_ITEM_MOUNT	13 /* u64 flags, then source, target, type, data, each with its NUL */
+#define INITX_ITEM_MOUNT	13 /* u32 flags, u32 0, then source, target, type, data, each with its NUL */
 #define INITX_ITEM_MASKED	14 /* string with NUL */
 #define INITX_ITEM_READONLY	15 /* string with NUL */
 #define INITX_ITEM_SYSCTL	16 /* path below /proc/sys with NUL, value with NUL */
@@ -115,10 +115,17 @@ struct initx_item {
 #define INITX_ITEM_STATUS                                                       \
 	25 /* u32 vsock port: the exit is reported there too, behind all output \
 	    */
-#define INITX_ITEM_SYMLINK   26 /* target with NUL, path with NUL */
-#define INITX_ITEM_MAX_	     27
+#define INITX_ITEM_SYMLINK    26 /* target with NUL, path with NUL */
+#define INITX_ITEM_CGROUP     27 /* run in the container's cgroup: its file and the value, with NULs */
+#define INITX_ITEM_COPY_UP    28 /* as MOUNT; begins with a copy of what it covers; u32 flags, u32 0 or: */
+#define INITX_ITEM_UNMOUNT    29 /* path with NUL, whose directory goes too */
+#define INITX_ITEM_HOOK	      30 /* u32 timeout in seconds, argc, envc, 0; path, argv, envp with NULs */
+#define INITX_ITEM_HOOK_STATE 31 /* text for the hooks' standard input */
+#define INITX_ITEM_MAX_	      32
 
-#define INITX_KEEP	     0xffffffffu
+#define INITX_COPY_UP_OWNER   1u /* COPY_UP: with owner and mode of the directory too */
+
+#define INITX_KEEP	      0xffffffffu
 
 #define INITX_STDIO_NULL     0
 #define INITX_STDIO_PIPE     1 /* relayed to the vsock port */
@@ -152,6 +159,8 @@ struct initx_status {
 #define INITX_STEP_CWD	      15
 #define INITX_STEP_EXEC	      16
 #define INITX_STEP_MASK	      17
+#define INITX_STEP_CGROUP     18
+#define INITX_STEP_HOOK	      19
 
 /* Vsock. */
 #define INITX_HOST_CID	      2

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Building a command: what the parts of it share. */
+#ifndef RUNTIME_GUESTCMD_PRIV_H
+#define RUNTIME_GUESTCMD_PRIV_H
+
+#include <sched.h>
+
+#include "guestcmd.h"
+
+/* What a container has of its own inside its guest. */
+#define GUESTCMD_NAMESPACES (CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID)
+
+/* Adds one item after the other; the first failure stays. */
+struct guestcmd_build {
+	struct command *c;
+	struct err *err;
+	int r;
+};
+
+void guestcmd_add(struct guestcmd_build *b, uint16_t type, const void *payload, size_t len);
+void guestcmd_add_u32(struct guestcmd_build *b, uint16_t type, const uint32_t *words, size_t n);
+void guestcmd_add_strings(struct guestcmd_build *b, uint16_t type, const uint32_t *words,
+			  size_t n_words, const char *const *strings, size_t n);
+
+/* The container's own: mounts, names, devices, sysctls, hooks. For its first process. */
+void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *config,
+			    const char *hook_state);
+/* Its limits, which every process of it is below. @first: it makes them. */
+void guestcmd_add_cgroup(struct guestcmd_build *b, const struct oci_config *config, bool first);
+
+#endif
