@@ -16,6 +16,7 @@
 #define MAP_BATCH  512
 #define PM_PRESENT (1ULL << 63)
 #define PM_SWAPPED (1ULL << 62)
+#define PM_FILE	   (1ULL << 61)
 
 /* ---- writing ---- */
 
@@ -68,34 +69,60 @@ static int run_add(struct run *run, const uint8_t *p, uint64_t off, struct err *
 	return r;
 }
 
-/* Whether pages [@first, @first + @n) of the process were ever touched; all, if that is unknown. */
-static void look_up(int pagemap_fd, uint64_t first, size_t n, bool *ret)
-{
-	uint64_t entries[MAP_BATCH];
-	ssize_t got = pagemap_fd < 0 ? -1
-				     : fd_pread_full(pagemap_fd, entries, n * sizeof(entries[0]),
-						     first * sizeof(entries[0]));
+/* What is being written. */
+struct source {
+	int pagemap_fd;
+	const struct snap_manifest *base;
+	size_t base_run; /* the first that does not end before the place looked at */
+};
 
-	for (size_t i = 0; i < n; i++)
-		ret[i] = got != (ssize_t)(n * sizeof(entries[0])) ||
-			 (entries[i] & (PM_PRESENT | PM_SWAPPED));
+/* Whether a run of the base reaches into the page at @off of the file. */
+static bool in_base(struct source *src, uint64_t off)
+{
+	const struct snap_manifest *m = src->base;
+
+	if (!m)
+		return false;
+	while (src->base_run < m->n_runs &&
+	       m->runs[src->base_run].off + m->runs[src->base_run].len <= off)
+		src->base_run++;
+	return src->base_run < m->n_runs && m->runs[src->base_run].off <= off;
 }
 
-static int write_range(struct run *run, const struct snap_range *range, int pagemap_fd,
+/* Which of @n pages may hold anything but zeros; all, if that is unknown. */
+static void look_up(struct source *src, const uint8_t *p, uint64_t off, size_t n, bool *ret)
+{
+	uint64_t entries[MAP_BATCH] = { 0 };
+	ssize_t got = src->pagemap_fd < 0
+			      ? -1
+			      : fd_pread_full(src->pagemap_fd, entries, n * sizeof(entries[0]),
+					      (uintptr_t)p / PAGE * sizeof(entries[0]));
+
+	for (size_t i = 0; i < n; i++) {
+		/* Of a private mapping: the process's own copy, not the file's page. */
+		bool own = (entries[i] & PM_SWAPPED) ||
+			   ((entries[i] & PM_PRESENT) && !(entries[i] & PM_FILE));
+
+		ret[i] = got != (ssize_t)(n * sizeof(entries[0])) || own ||
+			 in_base(src, off + i * PAGE);
+	}
+}
+
+static int write_range(struct run *run, const struct snap_range *range, struct source *src,
 		       struct err *err)
 {
 	const uint8_t *p = range->p;
-	bool touched[MAP_BATCH];
+	bool wanted[MAP_BATCH];
 	int r = 0;
 
 	for (uint64_t at = 0; at < range->len && r == 0; at += MAP_BATCH * PAGE) {
 		size_t n = (size_t)MIN((range->len - at) / PAGE, (uint64_t)MAP_BATCH);
 
-		look_up(pagemap_fd, ((uintptr_t)p + at) / PAGE, n, touched);
+		look_up(src, p + at, range->off + at, n, wanted);
 		for (size_t i = 0; i < n && r == 0; i++) {
 			uint64_t off = at + i * PAGE;
 
-			if (touched[i] && !page_is_zero(p + off))
+			if (wanted[i] && !page_is_zero(p + off))
 				r = run_add(run, p + off, range->off + off, err);
 		}
 	}
@@ -103,14 +130,15 @@ static int write_range(struct run *run, const struct snap_range *range, int page
 }
 
 int snap_memory_write(int fd, const struct snap_range *ranges, size_t n, int pagemap_fd,
-		      bool file_backed, struct err *err)
+		      const struct snap_manifest *base, struct err *err)
 {
+	struct source src = { .pagemap_fd = pagemap_fd, .base = base };
 	struct run run = { .fd = fd };
 	uint64_t end = 0;
 	int r = 0;
 
 	for (size_t i = 0; i < n && r == 0; i++) {
-		r = write_range(&run, &ranges[i], file_backed ? -1 : pagemap_fd, err);
+		r = write_range(&run, &ranges[i], &src, err);
 		end = ranges[i].off + ranges[i].len;
 	}
 	if (r == 0)

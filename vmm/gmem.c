@@ -104,6 +104,23 @@ static void region_insert(struct gmem *mem, const struct gmem_region *r)
 	mem->n_regions++;
 }
 
+/* @r->hva is mapped; taken over also on failure. */
+static int region_add(struct gmem *mem, struct gmem_region *r, struct err *err)
+{
+	/* One byte a page, touched only where something is tracked. */
+	r->page_flags = mmap(NULL, r->len >> GMEM_PAGE_SHIFT, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (r->page_flags == MAP_FAILED) {
+		r->page_flags = NULL;
+		region_release(r);
+		return err_set(err, -ENOMEM, "no memory for page flags");
+	}
+	/* Advice only. */
+	(void)madvise(r->hva, r->len, MADV_DONTDUMP);
+	region_insert(mem, r);
+	return 0;
+}
+
 int gmem_add_anon(struct gmem *mem, gpa_t gpa, uint64_t len, enum gmem_kind kind, struct err *err)
 {
 	struct gmem_region r = { .gpa = gpa, .len = len, .kind = kind, .owned = true };
@@ -115,19 +132,25 @@ int gmem_add_anon(struct gmem *mem, gpa_t gpa, uint64_t len, enum gmem_kind kind
 	if (!r.hva)
 		return err_set(err, -ENOMEM, "the host has no room for %llu MiB of guest memory",
 			       (unsigned long long)(len / MIB));
-	/* One byte a page, touched only where something is tracked. */
-	r.page_flags = mmap(NULL, len >> GMEM_PAGE_SHIFT, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (r.page_flags == MAP_FAILED) {
-		r.page_flags = NULL;
-		region_release(&r);
-		return err_set(err, -ENOMEM, "no memory for page flags");
-	}
-	/* Advice only: a host without huge pages runs as well, slower. */
+	/* A host without huge pages runs as well, slower. */
 	(void)madvise(r.hva, len, MADV_HUGEPAGE);
-	(void)madvise(r.hva, len, MADV_DONTDUMP);
-	region_insert(mem, &r);
-	return 0;
+	return region_add(mem, &r, err);
+}
+
+int gmem_add_file(struct gmem *mem, gpa_t gpa, uint64_t len, enum gmem_kind kind, int fd,
+		  uint64_t off, struct err *err)
+{
+	struct gmem_region r = { .gpa = gpa, .len = len, .kind = kind, .owned = true };
+	int ret = region_check(mem, gpa, len, err);
+	void *p;
+
+	if (ret < 0)
+		return ret;
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, (off_t)off);
+	if (p == MAP_FAILED)
+		return err_errno(err, errno, "map a snapshot's memory");
+	r.hva = p;
+	return region_add(mem, &r, err);
 }
 
 void gmem_written(struct gmem *mem, gpa_t gpa, uint64_t len)

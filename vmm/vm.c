@@ -19,37 +19,7 @@
 #include "machine/layout.h"
 #include "machine/machine.h"
 #include "virtio/virtio.h"
-
-struct vcpu {
-	struct vm *vm;
-	unsigned id;
-	pthread_t thread;
-	bool has_thread;
-	struct hv_vcpu *hv; /* guarded by vm->lock until all exist, then constant */
-};
-
-/* vm->lock is taken with a device's lock held (power requests), never the other way round. */
-struct vm {
-	const struct hv_ops *ops;
-	struct hv_vm *hv;
-	struct loop *loop;
-	struct machine *machine;
-	struct boot_entry entry;
-	int exit_fd;
-	unsigned n_vcpus;
-	struct vcpu vcpus[HV_MAX_VCPUS];
-	pthread_t loop_thread;
-	bool has_loop_thread;
-
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	unsigned n_ready;    /* vCPUs that exist or failed to; guarded by lock */
-	unsigned n_live;     /* vCPU threads in their loop; guarded by lock */
-	unsigned n_parked;   /* of them; guarded by lock */
-	unsigned n_quiesce;  /* guarded by lock */
-	bool started;	     /* vCPUs may run; guarded by lock */
-	struct vm_exit exit; /* reason NONE while running; guarded by lock */
-};
+#include "vm_priv.h"
 
 const char *vm_exit_reason_str(enum vm_exit_reason reason)
 {
@@ -174,14 +144,16 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 	env.loop = vm->loop;
 	env.power = (struct power_line){ .request = on_power, .opaque = vm };
 	r = machine_new(config, &env, &vm->machine, err);
-	if (r == 0)
+	vm->n_vcpus = config->n_vcpus;
+	if (r == 0 && config->saved)
+		r = vm_restore_begin(vm, config->saved, err);
+	else if (r == 0)
 		r = machine_load(vm->machine, config, &vm->entry, err);
 	if (r == 0)
 		r = make_hv(vm, config, err);
 	if (r < 0)
 		return r;
 	take_short_cuts(vm);
-	vm->n_vcpus = config->n_vcpus;
 	*ret = STEAL_PTR(vm);
 	return 0;
 }
@@ -203,6 +175,7 @@ void vm_free(struct vm *vm)
 	if (vm->hv)
 		vm->ops->vm_free(vm->hv);
 	vm->hv = NULL;
+	vm_restore_free(vm->restore);
 	machine_free(vm->machine);
 	loop_free(vm->loop);
 	fd_close(vm->exit_fd);
@@ -219,6 +192,8 @@ static int vcpu_make(struct vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 	AUTO_FREE struct hv_vcpu_state *state = NULL;
 	int r = vm->ops->vcpu_new(vm->hv, vcpu->id, ret, err);
 
+	if (r == 0 && vm->restore)
+		return vm->ops->set_state(*ret, vm_restore_vcpu(vm, vcpu->id), err);
 	if (r < 0 || vcpu->id != 0)
 		return r;
 	state = calloc(1, sizeof(*state));
@@ -321,6 +296,7 @@ static int start_threads(struct vm *vm, struct err *err)
 int vm_start(struct vm *vm, struct err *err)
 {
 	sigset_t all, old;
+	bool failed;
 	int r;
 
 	/* Signals are the caller's business, on its own threads. */
@@ -335,6 +311,15 @@ int vm_start(struct vm *vm, struct err *err)
 	pthread_mutex_lock(&vm->lock);
 	while (vm->n_ready < vm->n_vcpus)
 		pthread_cond_wait(&vm->cond, &vm->lock);
+	failed = vm->exit.reason != VM_EXIT_NONE;
+	pthread_mutex_unlock(&vm->lock);
+	if (vm->restore && !failed)
+		r = vm_restore_finish(vm, err);
+	if (r < 0) {
+		vm_stop(vm);
+		return r;
+	}
+	pthread_mutex_lock(&vm->lock);
 	vm->started = vm->exit.reason == VM_EXIT_NONE;
 	if (!vm->started)
 		r = err_set(err, vm->exit.err.code ? vm->exit.err.code : -EIO, "%s",
@@ -386,11 +371,26 @@ void vm_wait(struct vm *vm, struct vm_exit *ret)
 
 /* ---- holding still ---- */
 
-void vm_quiesce(struct vm *vm)
+void vm_hold(struct vm *vm)
 {
 	pthread_mutex_lock(&vm->lock);
 	vm->n_quiesce++;
 	kick_all_locked(vm);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_release(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->lock);
+	vm->n_quiesce--;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_quiesce(struct vm *vm)
+{
+	vm_hold(vm);
+	pthread_mutex_lock(&vm->lock);
 	while (vm->n_parked < vm->n_live)
 		pthread_cond_wait(&vm->cond, &vm->lock);
 	pthread_mutex_unlock(&vm->lock);
@@ -407,10 +407,7 @@ void vm_resume(struct vm *vm)
 			dev->ops->resume(dev);
 	}
 	loop_resume(vm->loop);
-	pthread_mutex_lock(&vm->lock);
-	vm->n_quiesce--;
-	pthread_cond_broadcast(&vm->cond);
-	pthread_mutex_unlock(&vm->lock);
+	vm_release(vm);
 }
 
 void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows)

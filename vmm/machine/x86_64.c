@@ -202,6 +202,16 @@ static_assert(VM_MAX_FS == 4, "one make_fs each");
 
 /* ---- guest channel ---- */
 
+/* Fresh memory, or a saved machine's at byte @off of its file. */
+static int add_region(struct machine *m, uint64_t gpa, uint64_t len, enum gmem_kind kind,
+		      uint64_t off, struct err *err)
+{
+	const struct vm_saved *saved = m->config->saved;
+
+	return saved ? gmem_add_file(m->mem, gpa, len, kind, saved->memory_fd, off, err) :
+		       gmem_add_anon(m->mem, gpa, len, kind, err);
+}
+
 static int add_guest_page(struct machine *m, struct device *dev, uint64_t gpa, struct err *err)
 {
 	m->devs[m->n_devs++] = dev;
@@ -223,7 +233,8 @@ static int add_guest_channel(struct machine *m, struct err *err)
 	if (r == 0)
 		r = add_guest_page(m, dev, LAYOUT_TIMESLICE, err);
 	if (r == 0)
-		r = gmem_add_anon(m->mem, LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE, GMEM_SHARED, err);
+		r = add_region(m, LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE, GMEM_SHARED,
+			       m->config->ram_bytes, err);
 	return r;
 }
 
@@ -240,10 +251,10 @@ static int add_memory(struct machine *m, uint64_t ram_bytes, struct err *err)
 {
 	uint64_t low = MIN(ram_bytes, LAYOUT_HOLE_START);
 	uint64_t high = ram_bytes - low;
-	int r = gmem_add_anon(m->mem, 0, low, GMEM_RAM, err);
+	int r = add_region(m, 0, low, GMEM_RAM, 0, err);
 
 	if (r == 0 && high)
-		r = gmem_add_anon(m->mem, LAYOUT_HIGH_START, high, GMEM_RAM, err);
+		r = add_region(m, LAYOUT_HIGH_START, high, GMEM_RAM, low, err);
 	if (r < 0)
 		return r;
 	map_add(&m->map, 0, LAYOUT_EBDA, MEMMAP_RAM);

@@ -21,14 +21,15 @@ struct snap_range {
  * @ranges:	All that is to be in it, ascending and without gaps
  * @pagemap_fd:	The process's own /proc/self/pagemap, or -1: tells pages that were never touched,
  *		so that they need not be looked at
- * @file_backed: Ranges are private mappings of a snapshot: untouched pages have content too
+ * @base:	Ranges are private mappings of this snapshot's memory: its runs have content also
+ *		where nothing was touched; NULL: fresh memory
  *
  * Pages of zeros become holes. Nothing but read, pwrite and ftruncate is called, so that a process
  * which has given up its rights can do it.
  * Return: 0; -ENOSPC and what else writing gives.
  */
 int snap_memory_write(int fd, const struct snap_range *ranges, size_t n, int pagemap_fd,
-		      bool file_backed, struct err *err);
+		      const struct snap_manifest *base, struct err *err);
 
 /* Find the runs of a file that hold data, by its holes. Return: 0; negative errno. */
 int snap_memory_runs(int fd, struct snap_manifest *m, struct err *err);

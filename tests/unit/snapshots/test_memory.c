@@ -64,7 +64,7 @@ static void write_all(struct fixture *f, int pagemap)
 {
 	const struct snap_range ranges[] = { { f->low, PAGE, 0 }, { f->mem, LEN, PAGE } };
 
-	assert_int_equal(snap_memory_write(f->fd, ranges, 2, pagemap, false, NULL), 0);
+	assert_int_equal(snap_memory_write(f->fd, ranges, 2, pagemap, NULL, NULL), 0);
 }
 
 static void describe(struct fixture *f)
@@ -165,9 +165,39 @@ static void says_that_the_disk_is_full(void **state)
 
 	fill(f);
 	assert_true(fd >= 0);
-	assert_int_equal(snap_memory_write(fd, &range, 1, -1, false, &err), -ENOSPC);
+	assert_int_equal(snap_memory_write(fd, &range, 1, -1, NULL, &err), -ENOSPC);
 	assert_non_null(strstr(err.msg, "No space"));
 	close(fd);
+}
+
+/* A private mapping of a first file, partly written over and partly never touched. */
+static void follows_a_base_without_touching_all(void **state)
+{
+	struct fixture *f = *state;
+	struct snap_range range = { NULL, PAGE + LEN, 0 };
+	uint8_t *map;
+	int first = f->fd;
+	char path[] = "/tmp/husk-test-memory.XXXXXX";
+
+	fill(f);
+	write_all(f, f->pagemap);
+	describe(f);
+	map = mmap(NULL, PAGE + LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE, first, 0);
+	assert_true(map != MAP_FAILED);
+	f->fd = mkstemp(path);
+	unlink(path);
+	/* one page of data goes, one of zeros gets data, one is only read */
+	memset(map + PAGE + 3 * PAGE, 0, PAGE);
+	map[PAGE + (2u << 20)] = 0x44;
+	f->mem[0] = map[PAGE + (5u << 20)];
+	f->mem[0] = 0;
+	range.p = map;
+	assert_int_equal(snap_memory_write(f->fd, &range, 1, f->pagemap, &f->m, NULL), 0);
+	close(first);
+	memset(f->mem + 3 * PAGE, 0, PAGE);
+	f->mem[2u << 20] = 0x44;
+	munmap(map, PAGE + LEN);
+	expect_same(f);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -179,6 +209,7 @@ int main(void)
 		T(needs_no_page_map),
 		T(writes_nothing_but_a_length_for_zeros),
 		T(runs_cover_all_data),
+		T(follows_a_base_without_touching_all),
 		T(finds_damage),
 		T(says_that_the_disk_is_full),
 	};

@@ -65,7 +65,7 @@ static void write_files(struct fixture *f, struct snap_new *s)
 	const struct snap_range range = { f->page, 4 * PAGE, 0 };
 	struct snap_buf b = { 0 };
 
-	assert_int_equal(snap_memory_write(s->memory_fd, &range, 1, -1, false, NULL), 0);
+	assert_int_equal(snap_memory_write(s->memory_fd, &range, 1, -1, NULL, NULL), 0);
 	assert_int_equal(snap_sections_add(&b, "rtc", 0, true, "abcd", 4, NULL), 0);
 	assert_int_equal(snap_sections_finish(&b, NULL), 0);
 	assert_int_equal(fd_write_full(s->state_fd, b.p, b.len), 0);

@@ -77,6 +77,17 @@ CLEANUP_DEFINE(struct gmem, gmem_free);
 int gmem_add_anon(struct gmem *mem, gpa_t gpa, uint64_t len, enum gmem_kind kind, struct err *err);
 
 /**
+ * gmem_add_file() - Add a region that begins as a copy of a file's content
+ * @fd:		The file, at least @off + @len bytes long for as long as the map lives; may be closed
+ * @off:	Where in it, page-aligned
+ *
+ * Mapped privately: nothing is copied before it is written, and the file is never changed.
+ * Return: as gmem_add_anon(); what mapping the file gives.
+ */
+int gmem_add_file(struct gmem *mem, gpa_t gpa, uint64_t len, enum gmem_kind kind, int fd,
+		  uint64_t off, struct err *err);
+
+/**
  * gmem_region_find() - Region that holds all of [@gpa, @gpa + @len)
  *
  * Context: any thread, lock-free.

@@ -39,6 +39,20 @@ struct vm_file {
 
 #define VM_MAX_FS 4
 
+/*
+ * A saved machine, as whoever reads it presents it. Borrowed while vm_new() runs; the memory file
+ * must keep its length for as long as the VM lives.
+ */
+struct vm_saved {
+	void *opaque;
+	/* A section's bytes; false: there is none of that name and instance. */
+	bool (*find)(void *opaque, const char *name, uint32_t instance, const void **ret,
+		     size_t *ret_len);
+	/* Called when all that the machine knows was asked for: refuse what is left over. */
+	int (*check)(void *opaque, struct err *err);
+	int memory_fd; /* laid out as vm_memory() says */
+};
+
 /* A virtio-fs device. */
 struct vm_fs {
 	const char *tag;		  /* by which the guest mounts it, up to 36 bytes */
@@ -57,6 +71,8 @@ struct vm_config {
 	struct vm_file initrd;
 	const char *cmdline; /* NULL: empty */
 	bool linux64;	     /* @kernel is a Linux vmlinux: enter at its 64-bit entry */
+	/* Go on with this machine; kernel, initrd and command line are not looked at. */
+	const struct vm_saved *saved;
 
 	/* Borrowed until vm_free(); NULL: the device is there, connected to nothing. */
 	const struct console_backend *serial;
@@ -127,6 +143,48 @@ void vm_wait(struct vm *vm, struct vm_exit *ret);
  */
 void vm_quiesce(struct vm *vm);
 void vm_resume(struct vm *vm);
+
+/**
+ * vm_hold() - Let no vCPU go on after what it is doing now
+ *
+ * Does not wait. For a callback in which the guest has reached a point that is to be saved: the vCPU
+ * stops when the callback has returned. Paired with vm_release().
+ * Context: any thread, vCPUs' callbacks too.
+ */
+void vm_hold(struct vm *vm);
+void vm_release(struct vm *vm);
+
+/**
+ * vm_save() - Write the machine's state as sections
+ * @put:	Takes one section; the bytes are borrowed during the call
+ *
+ * Names and instances are those that struct vm_saved is asked for.
+ * Context: quiesced.
+ * Return: 0; -ENOMEM; what @put returns.
+ */
+int vm_save(struct vm *vm,
+	    int (*put)(void *opaque, const char *name, uint32_t instance, const void *data,
+		       size_t len, struct err *err),
+	    void *opaque, struct err *err);
+
+/* Guest memory in the order of a snapshot's file. */
+#define VM_MEMORY_PARTS 3
+struct vm_memory_part {
+	const void *p; /* borrowed until vm_free() */
+	uint64_t len, off;
+};
+unsigned vm_memory(const struct vm *vm, struct vm_memory_part ret[VM_MEMORY_PARTS]);
+
+/* What a saved machine and the one that goes on with it must have in common. */
+#define VM_ID_HEX 64
+struct vm_identity {
+	const char *arch, *cpu_model;
+	char cpuid[VM_ID_HEX + 1]; /* hash of the features the guest is shown */
+	uint32_t tsc_khz;
+};
+
+/* Needs no VM. Return: 0; -EINVAL an unknown CPU model. */
+int vm_identify(const struct vm_config *config, struct vm_identity *ret, struct err *err);
 
 /* Tell the guest's virtio-console that the terminal has a new size. Any thread. */
 void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The machine's innards: shared by vm.c, which runs it, and vm_state.c, which saves it. */
+#ifndef VMM_VM_PRIV_H
+#define VMM_VM_PRIV_H
+
+#include <pthread.h>
+
+#include "boot/boot.h"
+#include "machine/machine.h"
+#include "vmm/vm.h"
+
+struct vm_restore;
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id;
+	pthread_t thread;
+	bool has_thread;
+	struct hv_vcpu *hv; /* guarded by vm->lock until all exist, then constant */
+};
+
+/* vm->lock is taken with a device's lock held (power requests), never the other way round. */
+struct vm {
+	const struct hv_ops *ops;
+	struct hv_vm *hv;
+	struct loop *loop;
+	struct machine *machine;
+	struct boot_entry entry;
+	struct vm_restore *restore; /* what vCPUs begin with; NULL: the boot entry */
+	int exit_fd;
+	unsigned n_vcpus;
+	struct vcpu vcpus[HV_MAX_VCPUS];
+	pthread_t loop_thread;
+	bool has_loop_thread;
+
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	unsigned n_ready;    /* vCPUs that exist or failed to; guarded by lock */
+	unsigned n_live;     /* vCPU threads in their loop; guarded by lock */
+	unsigned n_parked;   /* of them; guarded by lock */
+	unsigned n_quiesce;  /* guarded by lock */
+	bool started;	     /* vCPUs may run; guarded by lock */
+	struct vm_exit exit; /* reason NONE while running; guarded by lock */
+};
+
+/* ---- vm_state.c ---- */
+
+/* Load the devices, read what vCPUs and interrupt controllers begin with. Before the back end's VM. */
+int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *err);
+/* What a vCPU begins with. */
+const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id);
+/* Interrupt controllers: all vCPUs exist, none has run. */
+int vm_restore_finish(struct vm *vm, struct err *err);
+void vm_restore_free(struct vm_restore *restore);
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine's state as sections: a device's under its own name, vCPUs, interrupt controllers.
+ *
+ * Theory of operation. Sections of one name are told apart by instance, counted in the order of the
+ * machine's devices, which is the same for the same configuration. Restoring goes in the order that
+ * the parts depend on one another: memory (already mapped), devices, then on their own threads the
+ * vCPUs with their local APICs and clocks, and last the interrupt controllers, which may pass on at
+ * once what was pending. Device interrupts raised while devices load lead nowhere, as there is no
+ * back end yet; their levels are in the interrupt controllers' state.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/sha256.h"
+#include "machine/cpumodel.h"
+#include "vm_priv.h"
+
+#define IRQCHIP_NAME "irqchip"
+
+struct vm_restore {
+	uint8_t *irqchip; /* owned; NULL: the back end has none */
+	size_t irqchip_len;
+	struct hv_vcpu_state vcpus[]; /* n_vcpus */
+};
+
+/* How many devices before this one have state of the same name. */
+static uint32_t instance_of(const struct machine *m, unsigned at)
+{
+	const char *name = m->devs[at]->ops->state->name;
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < at; i++) {
+		const struct state_desc *d = m->devs[i]->ops->state;
+
+		n += d && !strcmp(d->name, name);
+	}
+	return n;
+}
+
+/* ---- saving ---- */
+
+struct saving {
+	int (*put)(void *opaque, const char *name, uint32_t instance, const void *data, size_t len,
+		   struct err *err);
+	void *opaque;
+};
+
+static int save_one(const struct saving *s, const struct state_desc *desc, uint32_t instance,
+		    void *obj, struct err *err)
+{
+	AUTO_FREE uint8_t *buf = malloc(state_size(desc));
+
+	if (!buf)
+		return err_set(err, -ENOMEM, "no memory for the state of '%s'", desc->name);
+	return s->put(s->opaque, desc->name, instance, buf, state_save(desc, obj, buf), err);
+}
+
+static int save_devices(const struct vm *vm, const struct saving *s, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm->machine->n_devs && r == 0; i++) {
+		struct device *dev = vm->machine->devs[i];
+
+		if (!dev->ops->state)
+			continue;
+		pthread_mutex_lock(&dev->lock);
+		r = save_one(s, dev->ops->state, instance_of(vm->machine, i), dev, err);
+		pthread_mutex_unlock(&dev->lock);
+	}
+	return r;
+}
+
+static int save_vcpus(struct vm *vm, const struct saving *s, struct err *err)
+{
+	AUTO_FREE struct hv_vcpu_state *state = malloc(sizeof(*state));
+	int r = state ? 0 : err_set(err, -ENOMEM, "no memory for a vCPU's state");
+
+	for (unsigned i = 0; i < vm->n_vcpus && r == 0; i++) {
+		memset(state, 0, sizeof(*state));
+		vm->ops->get_state(vm->vcpus[i].hv, state);
+		r = save_one(s, &hv_vcpu_state_desc, i, state, err);
+	}
+	return r;
+}
+
+int vm_save(struct vm *vm,
+	    int (*put)(void *opaque, const char *name, uint32_t instance, const void *data,
+		       size_t len, struct err *err),
+	    void *opaque, struct err *err)
+{
+	const struct saving s = { put, opaque };
+	int r = save_devices(vm, &s, err);
+
+	if (r == 0)
+		r = save_vcpus(vm, &s, err);
+	/* After the devices: they may have raised interrupts while they came to rest. */
+	if (r == 0 && vm->ops->irqchip_state)
+		r = save_one(&s, vm->ops->irqchip_state, 0, vm->ops->irqchip_obj(vm->hv), err);
+	return r;
+}
+
+unsigned vm_memory(const struct vm *vm, struct vm_memory_part ret[VM_MEMORY_PARTS])
+{
+	const struct gmem *mem = vm->machine->mem;
+	uint64_t off = 0;
+	unsigned n = 0;
+
+	/* RAM first: regions are sorted by address, and the config region lies in the hole. */
+	for (enum gmem_kind kind = GMEM_RAM; kind <= GMEM_SHARED; kind++) {
+		for (unsigned i = 0; i < mem->n_regions && n < VM_MEMORY_PARTS; i++) {
+			const struct gmem_region *r = &mem->regions[i];
+
+			if (r->kind != kind)
+				continue;
+			ret[n++] = (struct vm_memory_part){ r->hva, r->len, off };
+			off += r->len;
+		}
+	}
+	return n;
+}
+
+/* ---- restoring ---- */
+
+static int load_one(const struct vm_saved *saved, const struct state_desc *desc, uint32_t instance,
+		    void *obj, struct err *err)
+{
+	const void *data;
+	size_t len;
+
+	if (!saved->find(saved->opaque, desc->name, instance, &data, &len))
+		return err_set(err, -ESTALE, "the snapshot has no state of '%s' (%u)", desc->name,
+			       instance);
+	return state_load(desc, obj, data, len, err);
+}
+
+static int load_devices(struct vm *vm, const struct vm_saved *saved, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < vm->machine->n_devs && r == 0; i++) {
+		struct device *dev = vm->machine->devs[i];
+
+		if (dev->ops->state)
+			r = load_one(saved, dev->ops->state, instance_of(vm->machine, i), dev, err);
+	}
+	return r;
+}
+
+/* Kept for later: it can be given to the back end only when vCPUs exist. */
+static int read_irqchip(struct vm *vm, const struct vm_saved *saved, struct err *err)
+{
+	struct vm_restore *restore = vm->restore;
+	const void *data;
+	size_t len;
+
+	if (!vm->ops->irqchip_state)
+		return 0;
+	if (!saved->find(saved->opaque, IRQCHIP_NAME, 0, &data, &len))
+		return err_set(err, -ESTALE, "the snapshot has no state of '" IRQCHIP_NAME "'");
+	restore->irqchip = malloc(len + 1);
+	if (!restore->irqchip)
+		return err_set(err, -ENOMEM, "no memory for a saved machine");
+	memcpy(restore->irqchip, data, len);
+	restore->irqchip_len = len;
+	return 0;
+}
+
+int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *err)
+{
+	int r;
+
+	vm->restore = calloc(1, sizeof(*vm->restore) + vm->n_vcpus * sizeof(vm->restore->vcpus[0]));
+	if (!vm->restore)
+		return err_set(err, -ENOMEM, "no memory for a saved machine");
+	r = load_devices(vm, saved, err);
+	for (unsigned i = 0; i < vm->n_vcpus && r == 0; i++)
+		r = load_one(saved, &hv_vcpu_state_desc, i, &vm->restore->vcpus[i], err);
+	if (r == 0)
+		r = read_irqchip(vm, saved, err);
+	return r < 0 ? r : saved->check(saved->opaque, err);
+}
+
+const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id)
+{
+	return &vm->restore->vcpus[id];
+}
+
+int vm_restore_finish(struct vm *vm, struct err *err)
+{
+	struct vm_restore *restore = vm->restore;
+
+	if (!restore->irqchip)
+		return 0;
+	return state_load(vm->ops->irqchip_state, vm->ops->irqchip_obj(vm->hv), restore->irqchip,
+			  restore->irqchip_len, err);
+}
+
+void vm_restore_free(struct vm_restore *restore)
+{
+	if (!restore)
+		return;
+	free(restore->irqchip);
+	free(restore);
+}
+
+/* ---- identity ---- */
+
+int vm_identify(const struct vm_config *config, struct vm_identity *ret, struct err *err)
+{
+	const char *model = config->cpu_model ? config->cpu_model : "base";
+	uint8_t hash[SHA256_BYTES], words[7 * 4];
+	struct hv_cpuid_table table;
+	struct sha256 s;
+	int r = cpumodel_fill(model, config->n_vcpus, vm_tsc_khz(config->hv), &table, err);
+
+	if (r < 0)
+		return r;
+	sha256_init(&s);
+	for (unsigned i = 0; i < table.n; i++) {
+		const struct hv_cpuid *e = &table.entries[i];
+		const uint32_t v[] = { e->leaf, e->has_subleaf, e->subleaf, e->eax,
+				       e->ebx,	e->ecx,		e->edx };
+
+		for (unsigned w = 0; w < ARRAY_LEN(v); w++)
+			le32_store(words + 4 * w, v[w]);
+		sha256_update(&s, words, sizeof(words));
+	}
+	sha256_final(&s, hash);
+	*ret = (struct vm_identity){ .arch = "x86_64",
+				     .cpu_model = model,
+				     .tsc_khz = table.tsc_khz };
+	sha256_hex(hash, ret->cpuid);
+	return 0;
+}
+
+static_assert(VM_ID_HEX == SHA256_HEX, "length of a hash");
