@@ -34,6 +34,7 @@ enum control_op {
 	CONTROL_UPDATE, /* text: resources JSON */
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */
 	CONTROL_EXITED, /* arg0: exit status as 0 to 255 */
+	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */
 	CONTROL_MAX_,
 };
 

@@ -22,6 +22,7 @@
 #include "lifecycle.h"
 #include "oci/hooks.h"
 #include "program.h"
+#include "snapmaker.h"
 #include "vmmproc.h"
 
 #define CONFIG_NAME "config.json"
@@ -38,6 +39,8 @@ struct making {
 	int vmm_fd;	 /* our end of the pair */
 	int terminal_fd; /* where a terminal's master comes from, in the foreground */
 	pid_t vmm;
+	enum snapshot_mode snapshot;
+	int maker_fd; /* of what publishes a snapshot, or -1 */
 	struct created result;
 };
 
@@ -83,6 +86,22 @@ static int read_config(struct making *m, struct err *err)
 		log_warn("%s", m->config->warnings.v[i]);
 	guestcmd_warn(m->config);
 	return find_paths(m, err);
+}
+
+/* The option, else the annotation. */
+static int read_snapshot_mode(struct making *m, struct err *err)
+{
+	static const char *const names[SNAPSHOT_MODE_MAX_] = { "auto", "off", "early", "late" };
+	const char *note = oci_annotation(m->config, "dev.husk.snapshot");
+	const char *word = m->opt->snapshot ? m->opt->snapshot : note ? note : names[0];
+
+	for (unsigned i = 0; i < SNAPSHOT_MODE_MAX_; i++) {
+		if (!strcmp(word, names[i])) {
+			m->snapshot = (enum snapshot_mode)i;
+			return 0;
+		}
+	}
+	return err_set(err, -EINVAL, "snapshot: '%s' is not auto, off, early or late", word);
 }
 
 static int check_console(const struct making *m, struct err *err)
@@ -167,6 +186,9 @@ static int fork_vmm(struct making *m, struct err *err)
 			.terminal_master_to = term[1],
 			.n_preserve_fds = m->opt->n_preserve_fds,
 			.parent_fd = pair[1],
+			.snapshot = m->snapshot,
+			.maker_fd = m->maker_fd,
+			.snapshot_wait = m->opt->snapshot_wait,
 		};
 
 		fd_close(pair[0]);
@@ -293,6 +315,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .dir = STATEDIR_NONE,
 			    .vmm_fd = -1,
 			    .terminal_fd = -1,
+			    .maker_fd = -1,
 			    .vmm = -1,
 			    .result = { .terminal = -1 } };
 	int r = statedir_check_id(opt->id, err);
@@ -300,11 +323,16 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 	if (r == 0)
 		r = read_config(&m, err);
 	if (r == 0)
+		r = read_snapshot_mode(&m, err);
+	if (r == 0)
 		r = check_console(&m, err);
 	if (r == 0 && guest_backend_ops->real_root)
 		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
+	/* Before there is anything that it could keep alive. Without one the container starts too. */
+	if (r == 0 && m.snapshot != SNAPSHOT_OFF)
+		m.maker_fd = snapmaker_fork(NULL);
 	if (r == 0)
 		r = statedir_create(opt->root, opt->id, &m.dir, err);
 	if (r == 0)
@@ -320,6 +348,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 	}
 	fd_close(m.vmm_fd);
 	fd_close(m.terminal_fd);
+	fd_close(m.maker_fd);
 	statedir_close(&m.dir);
 	oci_state_done(&m.state);
 	oci_config_free(m.config);

@@ -33,11 +33,23 @@ struct guest_events {
 	void *opaque;
 };
 
+/* Whether a start begins with a snapshot, and which one it leaves behind for the next. */
+enum snapshot_mode {
+	SNAPSHOT_AUTO,	/* any there is; make an early one */
+	SNAPSHOT_OFF,
+	SNAPSHOT_EARLY, /* only early ones */
+	SNAPSHOT_LATE,	/* any there is; make a late one */
+	SNAPSHOT_MODE_MAX_
+};
+
 struct guest_config {
 	const struct oci_config *config; /* borrowed until free */
 	const char *bundle;		 /* what relative paths are below */
 	const char *rootfs;		 /* absolute */
 	int console_log_fd;		 /* what the guest's kernel and init say; borrowed */
+	enum snapshot_mode snapshot;
+	bool snapshot_wait; /* ready() when the new one is published */
+	int maker_fd;	    /* who publishes it, or -1; taken over by boot() */
 };
 
 struct guest_process {

@@ -279,20 +279,89 @@ static void build_cmdline(const struct oci_config *config, uint32_t tsc_khz, cha
 		n += (size_t)snprintf(buf + n, len - n, " %s", k->parameters.v[i]);
 }
 
+/* ---- all together ---- */
+
+/* What boots: not looked at by a machine that begins with a snapshot. */
+static int add_initrd(struct vm_config *vc, int *ret_fd, struct err *err)
+{
+	int r = make_initrd(vc->kernel.name, err);
+
+	if (r < 0)
+		return r;
+	*ret_fd = r;
+	vc->initrd = (struct vm_file){ .fd = r, .name = "initrd" };
+	return 0;
+}
+
+/* A machine from the snapshot, or one that boots, also when the snapshot turns out not to fit. */
+static int make_machine(struct guest *g, struct vm_config *vc, struct err *err)
+{
+	int AUTO_FD initrd = -1;
+	struct err why = { 0 };
+	int r;
+
+	if (g->snap.from != SNAPSHOT_POINT_NONE) {
+		vc->saved = &g->snap.saved;
+		r = vm_new(vc, &g->vm, &why);
+		if (r == 0)
+			return 0;
+		snapshot_forget(&g->snap, why.msg);
+		vc->saved = NULL;
+	}
+	r = add_initrd(vc, &initrd, err);
+	return r < 0 ? r : vm_new(vc, &g->vm, err);
+}
+
+/*
+ * What the guest finds when it looks for its first program. While an early snapshot is to be taken
+ * it finds none and says that it waits.
+ */
+static int prepare_program(struct guest *g, struct err *err)
+{
+	g->resembles = g->snap.from != SNAPSHOT_POINT_NONE;
+	atomic_store(&g->hold, g->snap.to_take != SNAPSHOT_POINT_NONE);
+	if (g->snap.from == SNAPSHOT_POINT_LATE || g->snap.to_take == SNAPSHOT_POINT_EARLY)
+		return 0;
+	return place_container_init(g, err);
+}
+
+void guest_snapshot_point(struct guest *g)
+{
+	bool early = g->snap.to_take == SNAPSHOT_POINT_EARLY;
+	struct err err = { 0 };
+
+	vm_quiesce(g->vm);
+	snapshot_take(&g->snap, g->vm, g->share);
+	if (early && place_container_init(g, &err) < 0)
+		g->events.died(g->events.opaque, &err);
+	vm_resume(g->vm);
+	vm_release(g->vm);
+}
+
+static int start_machine(struct guest *g, struct err *err)
+{
+	int r = share_start(g->share, err);
+
+	if (r == 0)
+		r = snapshot_restore_share(&g->snap, g->share, err);
+	if (r == 0)
+		r = vm_start(g->vm, err);
+	g->started = r == 0;
+	return r;
+}
+
 int guest_machine_start(struct guest *g, const struct guest_config *gc, struct err *err)
 {
 	const char *backend = oci_annotation(gc->config, "dev.husk.backend");
 	struct vm_config vc = { .ram_bytes = ram_bytes(gc->config),
-				.n_vcpus = n_vcpus(gc->config) };
+				.n_vcpus = n_vcpus(gc->config),
+				.initrd = { .fd = -1 } };
 	char kernel_path[PATH_MAX] = "", cmdline[CMDLINE_MAX];
 	int AUTO_FD kernel = -1;
-	int AUTO_FD initrd = -1;
 	int r = backend_find(backend ? backend : "auto", &vc.hv, err);
 
 	if (r == 0)
 		r = kernel = open_kernel(gc->config, kernel_path, sizeof(kernel_path), err);
-	if (r >= 0)
-		r = initrd = make_initrd(kernel_path, err);
 	if (r >= 0)
 		r = make_share(g, gc, err);
 	if (r < 0)
@@ -300,20 +369,15 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 	build_cmdline(gc->config, vm_tsc_khz(vc.hv), cmdline, sizeof(cmdline));
 	vc.kernel = (struct vm_file){ .fd = kernel, .name = kernel_path };
 	vc.linux64 = !gc->config->vm || !gc->config->vm->kernel;
-	vc.initrd = (struct vm_file){ .fd = initrd, .name = "initrd" };
 	vc.cmdline = cmdline;
 	vc.serial = &g->console;
 	vc.virtio_rng = true;
 	vc.guest = &g->channel;
 	vc.vsock = &g->vsock;
 	vc.fs[vc.n_fs++] = (struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
-	r = vm_new(&vc, &g->vm, err);
+	snapshot_plan(gc, &vc, kernel_path, &g->snap);
+	r = make_machine(g, &vc, err);
 	if (r == 0)
-		r = place_container_init(g, err);
-	if (r == 0)
-		r = share_start(g->share, err);
-	if (r == 0)
-		r = vm_start(g->vm, err);
-	g->started = r == 0;
-	return r;
+		r = prepare_program(g, err);
+	return r < 0 ? r : start_machine(g, err);
 }

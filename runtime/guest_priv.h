@@ -4,10 +4,12 @@
 #define RUNTIME_GUEST_PRIV_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "guest.h"
 #include "pump.h"
 #include "share.h"
+#include "snapshot.h"
 #include "vmm/vm.h"
 
 #define GUEST_PORTS	 3072
@@ -44,6 +46,10 @@ struct guest {
 	struct vsock_backend vsock;
 	struct loop_watch vm_exit;
 	bool started, ready, paused;
+	struct snapshot_plan snap;
+	atomic_bool hold; /* the vCPUs stop at the next ready signal */
+	struct loop_event restored_event;
+	bool resembles; /* there are others with the same random numbers: renew before use */
 
 	struct guest_proc *procs;
 	struct loop_timer drain; /* processes that have ended, with output on the way */
@@ -56,7 +62,19 @@ struct guest {
 	unsigned next_port;
 };
 
+/* ---- guest_boot.c ---- */
+
 /* Build the machine and start it. */
 int guest_machine_start(struct guest *g, const struct guest_config *config, struct err *err);
+/* The machine holds at a point where a snapshot is due: take it, and let the guest go on. */
+void guest_snapshot_point(struct guest *g);
+
+/* ---- guest_vm.c ---- */
+
+/*
+ * Give the guest the time, and random numbers that no other guest has.
+ * Context: container init is in its command loop, nothing of the container runs.
+ */
+int guest_renew(struct guest *g, struct err *err);
 
 #endif

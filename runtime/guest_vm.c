@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -25,12 +26,14 @@
 #include "base/log.h"
 #include "guest_priv.h"
 #include "guestcmd.h"
+#include "initx/guest.h"
 #include "initx/proto.h"
 
 #define BELL_TIMEOUT_S 60
 #define QUIET_NS       (100 * NSEC_PER_MSEC)
 #define CHECK_NS       (20 * NSEC_PER_MSEC)
 #define SIGNAL_STATUS  128U
+#define SEED_BYTES     64
 
 /* ---- what init signals: vCPU threads ---- */
 
@@ -38,6 +41,9 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 {
 	struct guest *g = opaque;
 
+	/* It stops behind this store; the loop's thread takes the snapshot and lets it go on. */
+	if (value == INITX_SIG_READY && atomic_exchange(&g->hold, false))
+		vm_hold(g->vm);
 	pthread_mutex_lock(&g->lock);
 	/* A guest that signals faster than it is served loses what it says. */
 	if (g->n_signals < GUEST_SIGNALS)
@@ -106,11 +112,11 @@ static void forget_port(struct guest *g, uint32_t port)
 
 /* ---- the doorbell ---- */
 
-static int bell(struct guest *g, const uint32_t *words, size_t n, void *answer, size_t len)
+/* Write all of @msg, read all of the answer. */
+static int ring(struct guest *g, const void *msg, size_t msg_len, void *answer, size_t len)
 {
 	struct timeval limit = { .tv_sec = BELL_TIMEOUT_S };
 	int AUTO_FD fd = -1;
-	uint8_t buf[32];
 	int pair[2], r;
 
 	if (g->paused)
@@ -121,12 +127,19 @@ static int bell(struct guest *g, const uint32_t *words, size_t n, void *answer, 
 	r = vm_vsock_connect(g->vm, INITX_DOORBELL_PORT, pair[0], NULL);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < n; i++)
-		le32_store(buf + 4 * i, words[i]);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (fd_write_full(fd, buf, 4 * n) < 0 || fd_read_full(fd, answer, len) != (ssize_t)len)
+	if (fd_write_full(fd, msg, msg_len) < 0 || fd_read_full(fd, answer, len) != (ssize_t)len)
 		return -EIO;
 	return 0;
+}
+
+static int bell(struct guest *g, const uint32_t *words, size_t n, void *answer, size_t len)
+{
+	uint8_t buf[32];
+
+	for (size_t i = 0; i < n; i++)
+		le32_store(buf + 4 * i, words[i]);
+	return ring(g, buf, 4 * n, answer, len);
 }
 
 static int bell_i32(struct guest *g, const uint32_t *words, size_t n)
@@ -135,6 +148,25 @@ static int bell_i32(struct guest *g, const uint32_t *words, size_t n)
 	int r = bell(g, words, n, answer, sizeof(answer));
 
 	return r < 0 ? r : (int32_t)le32_load(answer);
+}
+
+int guest_renew(struct guest *g, struct err *err)
+{
+	uint8_t msg[4 + 4 + SEED_BYTES], answers[8];
+	int r;
+
+	guest_renew_time(vm_config_region(g->vm));
+	vm_config_written(g->vm, 0, sizeof(struct initx_program));
+	le32_store(msg, INITX_BELL_TIME);
+	le32_store(msg + 4, INITX_BELL_SEED);
+	if (getrandom(msg + 8, SEED_BYTES, 0) != SEED_BYTES)
+		return err_errno(err, errno, "random numbers for the guest");
+	r = ring(g, msg, sizeof(msg), answers, sizeof(answers));
+	if (r == 0)
+		r = (int32_t)le32_load(answers);
+	if (r == 0)
+		r = (int32_t)le32_load(answers + 4);
+	return r < 0 ? err_errno(err, -r, "give the guest its time and random numbers") : 0;
 }
 
 /* ---- processes ---- */
@@ -216,6 +248,44 @@ static void on_done(struct guest *g, const struct guest_signal *s)
 		settle(g);
 }
 
+static void fail(struct guest *g, const struct err *err)
+{
+	g->events.died(g->events.opaque, err);
+}
+
+/* Container init is in its command loop. */
+static void in_loop(struct guest *g)
+{
+	struct err err = { 0 };
+
+	if (g->ready)
+		return;
+	if (g->resembles && guest_renew(g, &err) < 0) {
+		fail(g, &err);
+		return;
+	}
+	g->ready = true;
+	g->events.ready(g->events.opaque);
+}
+
+static void on_ready(struct guest *g)
+{
+	enum snapshot_point point = g->snap.to_take;
+
+	if (point != SNAPSHOT_POINT_NONE) {
+		guest_snapshot_point(g);
+		g->resembles = true;
+	}
+	/* After an early one container init is still to come, and says so itself. */
+	if (point != SNAPSHOT_POINT_EARLY)
+		in_loop(g);
+}
+
+static void on_restored(void *opaque)
+{
+	in_loop(opaque);
+}
+
 static void on_signals(void *opaque)
 {
 	struct guest *g = opaque;
@@ -232,9 +302,8 @@ static void on_signals(void *opaque)
 		g->first_signal = (g->first_signal + 1) % GUEST_SIGNALS;
 		g->n_signals--;
 		pthread_mutex_unlock(&g->lock);
-		if (s.value == INITX_SIG_READY && !g->ready) {
-			g->ready = true;
-			g->events.ready(g->events.opaque);
+		if (s.value == INITX_SIG_READY) {
+			on_ready(g);
 		} else if (s.value == INITX_SIG_DONE) {
 			on_done(g, &s);
 		}
@@ -268,6 +337,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	g->config = config->config;
 	g->loop = loop;
 	g->events = *events;
+	g->snap = SNAPSHOT_PLAN_NONE;
+	g->restored_event.fd = -1;
 	g->console = (struct console_backend){ .in_fd = -1, .out_fd = config->console_log_fd };
 	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
@@ -278,11 +349,16 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	r = loop_event_init(loop, &g->signal_event, on_signals, g);
 	if (r == 0)
 		r = loop_timer_init(loop, &g->drain, settle, g);
+	if (r == 0)
+		r = loop_event_init(loop, &g->restored_event, on_restored, g);
 	if (r < 0)
 		return err_errno(err, -r, "guest");
 	r = guest_machine_start(g, config, err);
 	if (r < 0)
 		return r;
+	/* Nothing will tell that it is ready: it was when it was saved. */
+	if (g->snap.from == SNAPSHOT_POINT_LATE)
+		loop_event_set(&g->restored_event);
 	r = loop_watch_add(loop, &g->vm_exit, vm_exit_fd(g->vm), EPOLLIN, on_vm_exit, g);
 	return r < 0 ? err_errno(err, -r, "guest") : 0;
 }
@@ -304,6 +380,8 @@ static void vmguest_free(struct guest *g)
 	}
 	vm_free(g->vm);
 	share_free(g->share);
+	snapshot_plan_done(&g->snap);
+	loop_event_done(&g->restored_event);
 	loop_event_done(&g->signal_event);
 	loop_timer_done(&g->drain);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)

@@ -17,9 +17,9 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "copytree.h"
+#include "storepath.h"
 #include "vmm/kernel.h"
 
-#define ROOT_STORE   "/var/lib/husk/kernels"
 #define STAGE_PREFIX ".new-"
 #define OUTPUT_MAX   65536
 #define DEBIAN_META  "linux-image-cloud-amd64"
@@ -36,23 +36,7 @@ static int join(char *buf, size_t len, struct err *err, const char *dir, const c
 
 int kernelstore_path(char *buf, size_t len, struct err *err)
 {
-	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
-	const char *store = getenv("HUSK_KERNEL_STORE");
-
-	if (store && store[0] == '/') {
-		if ((size_t)snprintf(buf, len, "%s", store) >= len)
-			return err_set(err, -ENAMETOOLONG, "HUSK_KERNEL_STORE is too long");
-		return 0;
-	}
-	if (geteuid() == 0) {
-		snprintf(buf, len, "%s", ROOT_STORE);
-		return 0;
-	}
-	if (data && data[0] == '/')
-		return join(buf, len, err, data, "husk/kernels");
-	if (home && home[0] == '/')
-		return join(buf, len, err, home, ".local/share/husk/kernels");
-	return err_set(err, -ENOENT, "no kernel store: neither XDG_DATA_HOME nor HOME is set");
+	return store_path("HUSK_KERNEL_STORE", "kernels", buf, len, err);
 }
 
 static int make_dirs(char *path, struct err *err)

@@ -24,6 +24,8 @@ struct create_options {
 	unsigned n_preserve_fds;
 	bool foreground; /* a terminal comes to this process, not to a console socket */
 	bool cgroups_disabled;
+	const char *snapshot; /* a word of --snapshot; NULL: what the annotation says */
+	bool snapshot_wait;
 };
 
 struct created {

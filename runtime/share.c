@@ -106,6 +106,22 @@ int share_start(struct share *share, struct err *err)
 	return fuse_server_start(share->srv, err);
 }
 
+int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
+	       struct err *err)
+{
+	return fuse_server_save(share->srv, ret, ret_len, ret_lost, err);
+}
+
+int share_restore(struct share *share, const void *buf, size_t len, uint32_t *ret_stale,
+		  struct err *err)
+{
+	struct fuse_restore_result result = { 0 };
+	int r = fuse_server_restore(share->srv, buf, len, FUSE_VERIFY_SAME, &result, err);
+
+	*ret_stale = result.n_stale_nodes + result.n_stale_handles;
+	return r;
+}
+
 void share_free(struct share *share)
 {
 	if (!share)

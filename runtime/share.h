@@ -22,6 +22,12 @@ void share_free(struct share *share);
 CLEANUP_DEFINE(struct share, share_free);
 
 void share_stats(const struct share *share, struct fuse_stats *ret);
+/* The server's tables as bytes (free). @ret_lost: open files that no name leads to. Quiescent. */
+int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
+	       struct err *err);
+/* Into a started server that has served nothing. @ret_stale: what cannot be found again. */
+int share_restore(struct share *share, const void *buf, size_t len, uint32_t *ret_stale,
+		  struct err *err);
 
 /* Borrowed until share_free(). */
 const struct fs_backend *share_backend(const struct share *share);

@@ -265,6 +265,7 @@ static void serve_request(struct conn *c, struct control_msg *m)
 	case CONTROL_UPDATE: conn_reply(c, 0, NULL); return;
 	case CONTROL_REPLY:
 	case CONTROL_EXITED:
+	case CONTROL_SNAPSHOT:
 	case CONTROL_MAX_: conn_reply(c, -EPROTO, NULL); return;
 	}
 }
@@ -563,7 +564,10 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 	const struct guest_config gc = { .config = vp->config->config,
 					 .bundle = vp->config->bundle,
 					 .rootfs = vp->config->rootfs,
-					 .console_log_fd = console_log_fd };
+					 .console_log_fd = console_log_fd,
+					 .snapshot = vp->config->snapshot,
+					 .maker_fd = vp->config->maker_fd,
+					 .snapshot_wait = vp->config->snapshot_wait };
 	const struct guest_events events = { on_ready, on_started, on_ended, on_died, vp };
 
 	return guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);

@@ -19,6 +19,7 @@
 #define RUNTIME_VMMPROC_H
 
 #include "base/err.h"
+#include "guest.h"
 #include "oci/config.h"
 #include "oci/state.h"
 #include "statedir.h"
@@ -32,6 +33,9 @@ struct vmmproc_config {
 	int terminal_master_to;	    /* where to send the master when husk itself wants it, or -1 */
 	unsigned n_preserve_fds;    /* 3 and up */
 	int parent_fd;		    /* taken over */
+	enum snapshot_mode snapshot;
+	bool snapshot_wait;
+	int maker_fd; /* of what publishes a snapshot, or -1; taken over */
 };
 
 enum vmmproc_note {

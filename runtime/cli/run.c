@@ -29,6 +29,8 @@ static const struct cli_option options[] = {
 	{ "console-socket", 0, CLI_STRING, C(console_socket), "PATH",
 	  "send the terminal's master to this socket" },
 	{ "pid-file", 0, CLI_STRING, C(pid_file), "FILE", "write the container's pid here" },
+	{ "snapshot", 0, CLI_STRING, C(snapshot), "MODE",
+	  "auto (default), off, early or late: begin with a snapshot, make one" },
 	{ "preserve-fds", 0, CLI_UINT, C(n_preserve_fds), "N", "pass descriptors 3 to 2+N on" },
 	{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted: the guest has a root of its own" },
 	{ "no-new-keyring", 0, CLI_IGNORED_FLAG, 0, NULL,

@@ -13,10 +13,9 @@
  *
  * A connection is gone once it was reset by either side, or both directions have ended and
  * everything was delivered. Limits: MAX_CONNS connections, BUF_BYTES each, MAX_RESETS answers to
- * strangers. Connections do not survive a restore: the guest is told by a transport reset event.
- * All of this runs under the device's lock. Ref: virtio-v1.2 5.10.
+ * strangers. What becomes of connections when the machine is saved: vsock_state.c. All of this runs under the device's lock. Ref: virtio-v1.2 5.10.
  */
-#include "virtio/virtio.h"
+#include "virtio/vsock_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,94 +29,6 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
-
-#define QUEUE_RX    0
-#define QUEUE_TX    1
-#define QUEUE_EVENT 2
-
-#define HOST_CID    2ULL
-#define GUEST_CID   3ULL
-#define HDR_LEN	    44
-#define TYPE_STREAM 1
-#define MAX_PACKET  (64 * KIB)
-#define MAX_CONNS   1024
-#define BUF_BYTES   (64 * KIB)
-#define MAX_RESETS  64
-#define BUDGET	    32
-#define COPY_BYTES  16384
-#define FIRST_PORT  0x40000000u
-
-enum vsock_op {
-	OP_REQUEST = 1,
-	OP_RESPONSE,
-	OP_RST,
-	OP_SHUTDOWN,
-	OP_RW,
-	OP_CREDIT_UPDATE,
-	OP_CREDIT_REQUEST,
-};
-
-#define SHUT_RCV_FLAG  1u
-#define SHUT_SEND_FLAG 2u
-
-struct hdr {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-};
-
-enum conn_state { CONN_CONNECTING, CONN_OPEN };
-
-/* Control packets a connection owes the guest, as bits. */
-#define OWES_REQUEST  1u
-#define OWES_RESPONSE 2u
-#define OWES_CREDIT   4u
-#define OWES_SHUTDOWN 8u
-#define OWES_RST      16u
-
-struct vsock;
-
-struct conn {
-	struct vsock *vs;
-	struct conn *next; /* in the round */
-	uint32_t guest_port, host_port;
-	enum conn_state state;
-	int fd;
-	struct loop_watch watch;
-	uint32_t owes;
-	bool dropped;	  /* by a device reset; freed by the loop's thread */
-	bool readable;	  /* the descriptor has data or its end */
-	bool in_ended;	  /* host's end of file was read */
-	bool early_valid; /* one byte read ahead while looking for the end */
-	uint8_t early;
-	bool guest_no_recv, guest_no_send; /* the guest's shutdown flags */
-	bool out_shut;			   /* the descriptor's write side is shut */
-	/* from the guest */
-	uint8_t *buf;
-	uint32_t buf_head, buf_len;
-	uint32_t fwd_cnt, fwd_told;
-	/* to the guest */
-	uint32_t tx_cnt, peer_alloc, peer_fwd;
-};
-
-struct reset {
-	uint32_t guest_port, host_port;
-};
-
-struct vsock {
-	struct virtio v; /* first */
-	struct vsock_backend backend;
-	struct conn *round, **round_tail; /* all connections */
-	unsigned n_conns;
-	uint32_t next_port;
-	struct reset resets[MAX_RESETS];
-	unsigned n_resets;
-	bool tell_reset; /* transport reset event is due */
-	struct loop_event added;
-	struct vq_chain tx_chain, rx_chain;
-	uint8_t copy[COPY_BYTES];
-};
 
 static void on_fd(void *opaque, uint32_t events);
 static void rx_run(struct vsock *vs);
@@ -154,7 +65,7 @@ static void hdr_pack(uint8_t *p, const struct hdr *h)
 
 /* ---- connections ---- */
 
-static struct conn *conn_find(struct vsock *vs, uint32_t guest_port, uint32_t host_port)
+struct conn *vsock_conn_find(struct vsock *vs, uint32_t guest_port, uint32_t host_port)
 {
 	for (struct conn *c = vs->round; c; c = c->next)
 		if (c->guest_port == guest_port && c->host_port == host_port)
@@ -162,8 +73,7 @@ static struct conn *conn_find(struct vsock *vs, uint32_t guest_port, uint32_t ho
 	return NULL;
 }
 
-/* Takes @fd also on failure. */
-static struct conn *conn_new(struct vsock *vs, uint32_t guest_port, uint32_t host_port, int fd)
+struct conn *vsock_conn_new(struct vsock *vs, uint32_t guest_port, uint32_t host_port, int fd)
 {
 	struct conn *c = vs->n_conns < MAX_CONNS ? calloc(1, sizeof(*c)) : NULL;
 	int flags = fcntl(fd, F_GETFL);
@@ -204,8 +114,7 @@ static void conns_free(struct vsock *vs)
 	vs->n_resets = 0;
 }
 
-/* Answer a packet that belongs to no connection. */
-static void reset_stranger(struct vsock *vs, uint32_t guest_port, uint32_t host_port)
+void vsock_reset_stranger(struct vsock *vs, uint32_t guest_port, uint32_t host_port)
 {
 	if (vs->n_resets < MAX_RESETS)
 		vs->resets[vs->n_resets++] = (struct reset){ guest_port, host_port };
@@ -350,12 +259,12 @@ static void on_request(struct vsock *vs, const struct hdr *h)
 				     : -ECONNREFUSED;
 
 	if (fd < 0) {
-		reset_stranger(vs, h->src_port, h->dst_port);
+		vsock_reset_stranger(vs, h->src_port, h->dst_port);
 		return;
 	}
-	c = conn_new(vs, h->src_port, h->dst_port, fd);
+	c = vsock_conn_new(vs, h->src_port, h->dst_port, fd);
 	if (!c) {
-		reset_stranger(vs, h->src_port, h->dst_port);
+		vsock_reset_stranger(vs, h->src_port, h->dst_port);
 		return;
 	}
 	c->state = CONN_OPEN;
@@ -415,10 +324,10 @@ static void on_packet(struct vsock *vs)
 		device_fail(&vs->v.dev, "packet longer than its buffer");
 		return;
 	}
-	c = conn_find(vs, h.src_port, h.dst_port);
+	c = vsock_conn_find(vs, h.src_port, h.dst_port);
 	if (h.type != TYPE_STREAM) {
 		if (h.op != OP_RST)
-			reset_stranger(vs, h.src_port, h.dst_port);
+			vsock_reset_stranger(vs, h.src_port, h.dst_port);
 	} else if (c && h.op == OP_REQUEST) {
 		conn_abort(c);
 	} else if (c) {
@@ -426,7 +335,7 @@ static void on_packet(struct vsock *vs)
 	} else if (h.op == OP_REQUEST) {
 		on_request(vs, &h);
 	} else if (h.op != OP_RST) {
-		reset_stranger(vs, h.src_port, h.dst_port);
+		vsock_reset_stranger(vs, h.src_port, h.dst_port);
 	}
 }
 
@@ -706,9 +615,9 @@ int virtio_vsock_connect(struct device *dev, uint32_t guest_port, int fd, struct
 	struct conn *c;
 
 	pthread_mutex_lock(&dev->lock);
-	while (conn_find(vs, guest_port, vs->next_port))
+	while (vsock_conn_find(vs, guest_port, vs->next_port))
 		vs->next_port = MAX(vs->next_port + 1, FIRST_PORT);
-	c = conn_new(vs, guest_port, vs->next_port, fd);
+	c = vsock_conn_new(vs, guest_port, vs->next_port, fd);
 	vs->next_port = MAX(vs->next_port + 1, FIRST_PORT);
 	if (c) {
 		c->state = CONN_CONNECTING;
@@ -769,27 +678,6 @@ static const struct virtio_ops vsock_vops = {
 	.config = vsock_config,
 };
 
-static int vsock_post_load(void *obj, struct err *err)
-{
-	struct vsock *vs = obj;
-
-	vs->tell_reset = true;
-	return virtio_post_load(&vs->v, err);
-}
-
-static const struct state_desc vsock_state = {
-	.name = "virtio-vsock",
-	.version = 1,
-	.min_version = 1,
-	.fields =
-		(const struct state_field[]){
-			STATE_SUB(struct vsock, v, &virtio_state, 1, 1),
-			STATE_FIELD(struct vsock, next_port, STATE_U32, 1),
-			{ .type = STATE_END },
-		},
-	.post_load = vsock_post_load,
-};
-
 static void vsock_free(struct device *dev)
 {
 	struct vsock *vs = (struct vsock *)dev;
@@ -805,7 +693,7 @@ static const struct device_ops vsock_ops = {
 	.read = virtio_mmio_read,
 	.write = virtio_mmio_write,
 	.reset = virtio_mmio_reset,
-	.state = &vsock_state,
+	.state = &vsock_state_desc,
 	.free = vsock_free,
 };
 

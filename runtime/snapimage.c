@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a snapshot is made of here. */
+#include "snapimage.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "snapshots/memory.h"
+
+#define SECTION_SHARE "rootfs"
+
+/* ---- the machine ---- */
+
+static bool find(void *opaque, const char *name, uint32_t instance, const void **ret,
+		 size_t *ret_len)
+{
+	struct snapshot *s = opaque;
+	const struct snap_section *found = snap_sections_find(&s->sections, name, instance);
+
+	if (!found)
+		return false;
+	*ret = found->data;
+	*ret_len = found->len;
+	return true;
+}
+
+/* What this program takes by itself is taken when the machine has all that is its. */
+static int check(void *opaque, struct err *err)
+{
+	struct snapshot *s = opaque;
+
+	(void)snap_sections_find(&s->sections, SECTION_SHARE, 0);
+	return snap_sections_check_taken(&s->sections, err);
+}
+
+struct vm_saved snapimage_view(struct snapshot *s)
+{
+	return (struct vm_saved){
+		.opaque = s, .find = find, .check = check, .memory_fd = s->memory_fd
+	};
+}
+
+void snapimage_describe(const char *backend, const struct vm_identity *id, uint64_t ram_bytes,
+			unsigned n_vcpus, struct snap_manifest *m)
+{
+	snprintf(m->husk, sizeof(m->husk), "%s", HUSK_VERSION);
+	snprintf(m->arch, sizeof(m->arch), "%s", id->arch);
+	snprintf(m->backend, sizeof(m->backend), "%s", backend);
+	snprintf(m->cpu, sizeof(m->cpu), "%s", id->cpu_model);
+	snprintf(m->cpuid, sizeof(m->cpuid), "%s", id->cpuid);
+	m->created_ns = clock_realtime_ns();
+	m->tsc_khz = id->tsc_khz;
+	m->ram_bytes = ram_bytes;
+	m->n_vcpus = n_vcpus;
+	/* Known when the files are read back. */
+	m->memory_bytes = ram_bytes;
+	memset(m->state_hash, '0', SHA256_HEX);
+}
+
+/* ---- taking ---- */
+
+int snapimage_memory(struct vm *vm, int fd, int pagemap_fd, const struct snap_manifest *base,
+		     struct err *err)
+{
+	struct vm_memory_part parts[VM_MEMORY_PARTS];
+	struct snap_range ranges[VM_MEMORY_PARTS];
+	unsigned n = vm_memory(vm, parts);
+
+	for (unsigned i = 0; i < n; i++)
+		ranges[i] = (struct snap_range){ parts[i].p, parts[i].len, parts[i].off };
+	return snap_memory_write(fd, ranges, n, pagemap_fd, base, err);
+}
+
+static int put(void *opaque, const char *name, uint32_t instance, const void *data, size_t len,
+	       struct err *err)
+{
+	return snap_sections_add(opaque, name, instance, true, data, len, err);
+}
+
+int snapimage_machine(struct vm *vm, struct snap_buf *state, struct err *err)
+{
+	return vm_save(vm, put, state, err);
+}
+
+int snapimage_share(struct share *share, struct snap_buf *state, struct err *err)
+{
+	AUTO_FREE void *p = NULL;
+	uint32_t n_lost = 0;
+	size_t len = 0;
+	int r = share_save(share, &p, &len, &n_lost, err);
+
+	if (r < 0)
+		return r;
+	if (n_lost)
+		log_warn("%u open files without a name will be stale after a restore", n_lost);
+	return put(state, SECTION_SHARE, 0, p, len, err);
+}
+
+int snapimage_write_state(int fd, struct snap_buf *state, struct err *err)
+{
+	int r = snap_sections_finish(state, err);
+
+	if (r < 0)
+		return r;
+	r = fd_write_full(fd, state->p, state->len);
+	return r < 0 ? err_errno(err, -r, "write the snapshot's state") : 0;
+}
+
+/* ---- restoring ---- */
+
+int snapimage_restore_share(struct snapshot *s, struct share *share, struct err *err)
+{
+	const struct snap_section *section = snap_sections_find(&s->sections, SECTION_SHARE, 0);
+	uint32_t n_stale = 0;
+	int r;
+
+	if (!section)
+		return err_set(err, -ESTALE, "the snapshot has no state of the file server");
+	r = share_restore(share, section->data, section->len, &n_stale, err);
+	if (r == 0 && n_stale)
+		log_warn("%u files are not there any more or are others, answering ESTALE", n_stale);
+	return r;
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A container's start and snapshots. */
+#include "snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "snapimage.h"
+#include "snapkey.h"
+#include "snapmaker.h"
+#include "snapstore.h"
+
+#define KIND_EARLY "early"
+#define KIND_LATE  "late"
+
+/* ---- looking ---- */
+
+struct keys {
+	char early[SHA256_HEX + 1], late[SHA256_HEX + 1];
+};
+
+static int open_in(int store_fd, const char *key, const struct snap_machine *machine,
+		   struct snapshot *ret, struct err *err)
+{
+	int r = snap_open(store_fd, key, ret, err);
+
+	if (r < 0)
+		return r;
+	r = snap_manifest_match(&ret->manifest, machine, err);
+	if (r < 0)
+		snap_close(ret);
+	else
+		snap_touch(ret);
+	return r;
+}
+
+/* In this user's store, then in the system's. What cannot be used is removed where we may. */
+static bool look_for(int store_fd, const char *key, const struct snap_machine *machine,
+		     struct snapshot *ret)
+{
+	struct err err = { 0 };
+	int AUTO_FD system_fd = -1;
+	int r = store_fd < 0 ? -ENOENT : open_in(store_fd, key, machine, ret, &err);
+
+	if (r == 0)
+		return true;
+	if (r != -ENOENT) {
+		log_warn("%s, starting without it", err.msg);
+		(void)snap_remove(store_fd, key, NULL);
+		return false;
+	}
+	system_fd = snapstore_open_system(NULL);
+	return system_fd >= 0 && open_in(system_fd, key, machine, ret, NULL) == 0;
+}
+
+static void find_source(const struct guest_config *gc, int store_fd, const struct keys *keys,
+			const struct snap_machine *machine, struct snapshot_plan *plan)
+{
+	if (gc->snapshot != SNAPSHOT_EARLY && look_for(store_fd, keys->late, machine, &plan->source))
+		plan->from = SNAPSHOT_POINT_LATE;
+	else if (look_for(store_fd, keys->early, machine, &plan->source))
+		plan->from = SNAPSHOT_POINT_EARLY;
+	else
+		return;
+	plan->saved = snapimage_view(&plan->source);
+}
+
+/* ---- beginning ---- */
+
+static void describe(const struct vm_config *vc, const struct vm_identity *id, const char *kind,
+		     const char *key, struct snap_manifest *m)
+{
+	snapimage_describe(vc->hv->name, id, vc->ram_bytes, vc->n_vcpus, m);
+	snprintf(m->kind, sizeof(m->kind), "%s", kind);
+	snprintf(m->key, sizeof(m->key), "%s", key);
+}
+
+static void begin(const struct guest_config *gc, const struct vm_config *vc,
+		  const struct vm_identity *id, const struct keys *keys, struct snapshot_plan *plan)
+{
+	bool late = gc->snapshot == SNAPSHOT_LATE;
+	const char *key = late ? keys->late : keys->early;
+	struct err err = { 0 };
+	int r;
+
+	if (plan->from == SNAPSHOT_POINT_LATE || (plan->from && !late) || plan->maker_fd < 0)
+		return;
+	r = snap_begin(plan->store_fd, key, &plan->target, &err);
+	if (r < 0) {
+		if (r != -EBUSY) /* else another start is making it */
+			log_warn("%s, starting without a snapshot the next time too", err.msg);
+		return;
+	}
+	describe(vc, id, late ? KIND_LATE : KIND_EARLY, key, &plan->describes);
+	plan->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	plan->to_take = late ? SNAPSHOT_POINT_LATE : SNAPSHOT_POINT_EARLY;
+	plan->wait = gc->snapshot_wait;
+}
+
+void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
+		   const char *kernel_path, struct snapshot_plan *ret)
+{
+	struct vm_identity id;
+	const struct snapkey_machine machine = { vc, &id, kernel_path };
+	struct snap_machine wanted;
+	struct err err = { 0 };
+	struct keys keys;
+	int r;
+
+	ret->maker_fd = gc->maker_fd;
+	if (gc->snapshot == SNAPSHOT_OFF)
+		return;
+	r = ret->store_fd = snapstore_open(true, &err);
+	if (r < 0)
+		log_warn("%s, starting without snapshots", err.msg);
+	if (r == -EPERM)
+		return;
+	r = vm_identify(vc, &id, &err);
+	if (r == 0)
+		r = snapkey_early(&machine, keys.early, &err);
+	if (r == 0)
+		r = snapkey_late(keys.early, gc, keys.late, &err);
+	if (r < 0) {
+		log_warn("%s, starting without snapshots", err.msg);
+		return;
+	}
+	wanted = (struct snap_machine){ id.arch,    id.cpu_model,  id.cpuid,
+					id.tsc_khz, vc->ram_bytes, vc->n_vcpus };
+	find_source(gc, ret->store_fd, &keys, &wanted, ret);
+	if (ret->store_fd >= 0)
+		begin(gc, vc, &id, &keys, ret);
+	/* Nothing to publish: let it go. */
+	if (ret->to_take == SNAPSHOT_POINT_NONE)
+		fd_close(fd_steal(&ret->maker_fd));
+}
+
+void snapshot_plan_done(struct snapshot_plan *plan)
+{
+	snap_close(&plan->source);
+	snap_abandon(&plan->target);
+	fd_close(plan->store_fd);
+	fd_close(plan->maker_fd);
+	fd_close(plan->pagemap_fd);
+	*plan = SNAPSHOT_PLAN_NONE;
+}
+
+void snapshot_forget(struct snapshot_plan *plan, const char *why)
+{
+	int AUTO_FD store_fd = snapstore_open(false, NULL);
+
+	log_warn("snapshot '%.12s': %s, starting without it", plan->source.manifest.key, why);
+	if (store_fd >= 0)
+		(void)snap_remove(store_fd, plan->source.manifest.key, NULL);
+	snapshot_plan_done(plan);
+}
+
+/* ---- using ---- */
+
+int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err)
+{
+	if (plan->from != SNAPSHOT_POINT_LATE)
+		return 0;
+	return snapimage_restore_share(&plan->source, share, err);
+}
+
+/* ---- taking ---- */
+
+static int take(struct snapshot_plan *plan, struct vm *vm, struct share *share, struct err *err)
+{
+	CLEANUP(snap_buf_done) struct snap_buf state = { 0 };
+	int r = snapimage_memory(vm, plan->target.memory_fd, plan->pagemap_fd,
+				 plan->from ? &plan->source.manifest : NULL, err);
+
+	if (r == 0)
+		r = snapimage_machine(vm, &state, err);
+	if (r == 0 && plan->to_take == SNAPSHOT_POINT_LATE)
+		r = snapimage_share(share, &state, err);
+	if (r == 0)
+		r = snapimage_write_state(plan->target.state_fd, &state, err);
+	return r;
+}
+
+void snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share)
+{
+	struct err err = { 0 };
+	int r = take(plan, vm, share, &err);
+
+	if (r == 0)
+		r = snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, plan->wait,
+				      &err);
+	if (r < 0) {
+		log_warn("%s, going on without a snapshot", err.msg);
+		snap_abandon(&plan->target);
+	}
+	/* The maker's are the last descriptors from here on, and with them the lock. */
+	snap_new_close(&plan->target);
+	fd_close(fd_steal(&plan->maker_fd));
+	plan->to_take = SNAPSHOT_POINT_NONE;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A container's start and snapshots: which one to begin with, which one to make, and both.
+ *
+ * Theory of operation. snapshot_plan() looks for a snapshot that fits and begins a new one when there
+ * is none, before the machine is built. A machine that begins with a snapshot gets snapshot_saved().
+ * A new one is taken with snapshot_take() at the point the plan names, while the machine holds still:
+ * early, when regular init is done and waits for its first program, or late, when container init is
+ * in its command loop. What follows that moment must make the guest unlike its siblings: clock and
+ * random numbers are renewed before any process of the container runs.
+ */
+#ifndef RUNTIME_SNAPSHOT_H
+#define RUNTIME_SNAPSHOT_H
+
+#include <stdbool.h>
+
+#include "guest.h"
+#include "share.h"
+#include "snapshots/store.h"
+#include "vmm/vm.h"
+
+enum snapshot_point { SNAPSHOT_POINT_NONE, SNAPSHOT_POINT_EARLY, SNAPSHOT_POINT_LATE };
+
+struct snapshot_plan {
+	enum snapshot_point from;    /* what the machine begins with */
+	enum snapshot_point to_take; /* what is to be made */
+	struct snapshot source;
+	struct vm_saved saved; /* view of the source for the machine */
+	struct snap_new target;
+	struct snap_manifest describes; /* the target */
+	int store_fd;			/* its store */
+	int maker_fd;			/* to the process that will publish it */
+	int pagemap_fd; /* our own */
+	bool wait;	/* for the publishing */
+};
+
+/* For what a plan may not do, give the zero plan: SNAPSHOT_PLAN_NONE. */
+#define SNAPSHOT_PLAN_NONE                                               \
+	((struct snapshot_plan){ .source = SNAPSHOT_NONE,                \
+				 .target = SNAP_NEW_NONE, .store_fd = -1, \
+				 .maker_fd = -1, .pagemap_fd = -1 })
+
+/**
+ * snapshot_plan() - Find what to begin with, begin what to make
+ * @vc:		The machine as it will be, but for what boots it
+ *
+ * Without snapshots a container starts as well: what stands in the way is logged.
+ * Context: one thread in this process.
+ */
+void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
+		   const char *kernel_path, struct snapshot_plan *ret);
+void snapshot_plan_done(struct snapshot_plan *plan);
+
+/* The source did not fit after all: remove it, begin without. */
+void snapshot_forget(struct snapshot_plan *plan, const char *why);
+
+/* Bring the file server's tables back. The server runs, the machine does not. */
+int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err);
+
+/**
+ * snapshot_take() - Write the new snapshot and have it published
+ *
+ * Context: the machine is quiesced. Failures are logged: the container goes on.
+ */
+void snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share);
+
+#endif
