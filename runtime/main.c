@@ -31,6 +31,7 @@ static const struct cli_verb verbs[] = {
 	{ "spec", "write a config.json to start from", cli_spec },
 	{ "features", "show what this runtime can do, as JSON", cli_features },
 	{ "vm", "boot one virtual machine on this terminal", cli_vm },
+	{ "snapshot", "make, list, check and remove snapshots", cli_snapshot },
 	{ "kernel", "add kernels to the store, list them", cli_kernel },
 	{ "doctor", "say what this host can do and which back end is used", cli_doctor },
 };

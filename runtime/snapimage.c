@@ -122,6 +122,7 @@ int snapimage_restore_share(struct snapshot *s, struct share *share, struct err 
 		return err_set(err, -ESTALE, "the snapshot has no state of the file server");
 	r = share_restore(share, section->data, section->len, &n_stale, err);
 	if (r == 0 && n_stale)
-		log_warn("%u files are not there any more or are others, answering ESTALE", n_stale);
+		log_warn("%u files are not there any more or are others, answering ESTALE",
+			 n_stale);
 	return r;
 }

@@ -45,8 +45,8 @@ static int add_file(struct sha256 *s, const char *name, int dir_fd, const char *
 {
 	struct statx st;
 
-	if (statx(dir_fd, path, path[0] ? 0 : AT_EMPTY_PATH,
-		  STATX_BASIC_STATS | STATX_BTIME, &st) < 0)
+	if (statx(dir_fd, path, path[0] ? 0 : AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) <
+	    0)
 		return err_errno(err, errno, "look at '%s'", path[0] ? path : name);
 	add(s, "%s %u:%u %" PRIu64 " %" PRIu64 " %lld.%u %lld.%u", name, st.stx_dev_major,
 	    st.stx_dev_minor, (uint64_t)st.stx_ino, (uint64_t)st.stx_size,
@@ -83,8 +83,8 @@ static void add_modules(struct sha256 *s, const char *kernel_path)
 	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%.*s/modules/modules.dep",
-		     slash ? (int)(slash - kernel_path) : 1, slash ? kernel_path : ".") >=
-		    (int)sizeof(path) ||
+		     slash ? (int)(slash - kernel_path) : 1,
+		     slash ? kernel_path : ".") >= (int)sizeof(path) ||
 	    add_file(s, "modules", AT_FDCWD, path, NULL) < 0)
 		add(s, "modules none");
 }

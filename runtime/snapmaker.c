@@ -100,10 +100,10 @@ int snapmaker_fork(struct err *err)
 int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manifest *m, bool wait,
 		      struct err *err)
 {
-	struct control_msg reply = { 0 }, msg = { .op = CONTROL_SNAPSHOT,
-						  .fds = { s->store_fd, s->dir_fd, s->memory_fd,
-							   s->state_fd },
-						  .n_fds = N_FDS };
+	struct control_msg reply = { 0 },
+			   msg = { .op = CONTROL_SNAPSHOT,
+				   .fds = { s->store_fd, s->dir_fd, s->memory_fd, s->state_fd },
+				   .n_fds = N_FDS };
 	AUTO_FREE char *text = NULL;
 	int r = snap_manifest_print(m, &text, &msg.len, err);
 

@@ -63,7 +63,8 @@ static bool look_for(int store_fd, const char *key, const struct snap_machine *m
 static void find_source(const struct guest_config *gc, int store_fd, const struct keys *keys,
 			const struct snap_machine *machine, struct snapshot_plan *plan)
 {
-	if (gc->snapshot != SNAPSHOT_EARLY && look_for(store_fd, keys->late, machine, &plan->source))
+	if (gc->snapshot != SNAPSHOT_EARLY &&
+	    look_for(store_fd, keys->late, machine, &plan->source))
 		plan->from = SNAPSHOT_POINT_LATE;
 	else if (look_for(store_fd, keys->early, machine, &plan->source))
 		plan->from = SNAPSHOT_POINT_EARLY;

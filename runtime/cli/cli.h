@@ -36,6 +36,7 @@ int cli_pause(int argc, char **argv);
 int cli_ps(int argc, char **argv);
 int cli_resume(int argc, char **argv);
 int cli_run(int argc, char **argv);
+int cli_snapshot(int argc, char **argv);
 int cli_spec(int argc, char **argv);
 int cli_start(int argc, char **argv);
 int cli_state(int argc, char **argv);

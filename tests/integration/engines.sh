@@ -45,6 +45,7 @@ mkdir -p "$tmp/bin" "$tmp/root/bin" "$tmp/root/etc" "$tmp/share"
 cat >"$tmp/bin/husk" <<END
 #!/bin/sh
 export HUSK_KERNEL_STORE=$store
+export HUSK_SNAPSHOT_STORE=$tmp/snapshots
 exec $husk ${HUSK_STATE:+--root $tmp/state} "\$@"
 END
 chmod +x "$tmp/bin/husk"

@@ -587,6 +587,89 @@ static void loses_no_byte_through_full_buffers(void **state)
 	}
 }
 
+/* Save the device, go on with another one made from that. */
+static int move_on(struct fixture *f, void (*change)(uint8_t *section, size_t len))
+{
+	struct virtio_env env = { .mem = f->mem,
+				  .loop = f->loop,
+				  .irq = { .set = on_irq, .opaque = f, .gsi = 5 } };
+	const struct state_desc *desc = f->dev->ops->state;
+	size_t len = state_size(desc);
+	uint8_t *buf = malloc(len);
+	struct device *next = NULL;
+	int r;
+
+	loop_pause(f->loop);
+	state_save(desc, f->dev, buf);
+	if (change)
+		change(buf, len);
+	assert_int_equal(virtio_vsock_new(&env, &f->backend, &next, NULL), 0);
+	r = state_load(desc, next, buf, len, NULL);
+	device_free(r == 0 ? f->dev : next);
+	if (r == 0)
+		f->dev = next;
+	loop_resume(f->loop);
+	free(buf);
+	return r;
+}
+
+static void connections_live_on_with_other_descriptors(void **state)
+{
+	struct fixture *f = *state;
+	struct packet p = packet(60, 5000, OP_RW);
+	char buf[8] = "";
+
+	start(f);
+	open_connection(f, 60);
+	p.len = 5;
+	send_raw(f, &p, "hello", 5);
+	assert_int_equal(fd_read_full(f->host, buf, 5), 5);
+	assert_int_equal(move_on(f, NULL), 0);
+	assert_int_equal(f->n_connects, 2);
+	p = recv_packet(f);
+	assert_int_equal(p.op, OP_CREDIT_UPDATE);
+	assert_int_equal(p.fwd_cnt, 5);
+	p = packet(60, 5000, OP_RW);
+	p.len = 4;
+	send_raw(f, &p, "more", 4);
+	assert_int_equal(fd_read_full(f->host, buf, 4), 4);
+	assert_memory_equal(buf, "more", 4);
+	assert_int_equal(fd_write_full(f->host, "back", 4), 0);
+	p = recv_packet(f);
+	assert_int_equal(p.op, OP_RW);
+	assert_memory_equal(p.data, "back", 4);
+	assert_int_equal(p.fwd_cnt, 9);
+}
+
+static void resets_saved_connections_that_nobody_takes(void **state)
+{
+	struct fixture *f = *state;
+	struct packet p;
+
+	start(f);
+	open_connection(f, 61);
+	f->backend.connect = NULL;
+	assert_int_equal(move_on(f, NULL), 0);
+	p = recv_packet(f);
+	assert_int_equal(p.op, OP_RST);
+	assert_int_equal(p.dst_port, 61);
+}
+
+/* The last connection's fields stand at the end; the first one's 255 * 36 bytes before. */
+static void spoil_flags(uint8_t *section, size_t len)
+{
+	section[len - 256 * 36 + 8] = 0xf0;
+}
+
+static void refuses_a_saved_connection_that_cannot_be(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	open_connection(f, 62);
+	assert_int_equal(move_on(f, spoil_flags), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -603,6 +686,12 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(reset_drops_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(loses_no_byte_through_full_buffers, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(connections_live_on_with_other_descriptors, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(resets_saved_connections_that_nobody_takes, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(refuses_a_saved_connection_that_cannot_be, setup,
 						teardown),
 	};
 
