@@ -12,9 +12,9 @@
 #include "snapshot.h"
 #include "vmm/vm.h"
 
-#define GUEST_PORTS	 3072
-#define GUEST_FIRST_PORT 5000U
-#define GUEST_SIGNALS	 1024
+#define GUEST_PORTS	3072
+#define GUEST_PORT_BITS 31
+#define GUEST_SIGNALS	1024
 
 /* A process of the guest. */
 struct guest_proc {
@@ -23,13 +23,13 @@ struct guest_proc {
 	uint32_t id;
 	bool running, ended;
 	unsigned status;
-	uint64_t ended_ns;
+	uint32_t sent[2]; /* bytes of output it had sent when it ended, mod 2^32 */
 	struct pump in, out[2];
 };
 
 /* One word of the mailbox, as it came. */
 struct guest_signal {
-	uint32_t value, id, stage, term_signal;
+	uint32_t value, id, stage, term_signal, sent[2];
 	int32_t result;
 };
 
@@ -58,8 +58,10 @@ struct guest {
 	struct loop_event signal_event;
 	struct guest_signal signals[GUEST_SIGNALS]; /* ring; guarded by lock, as all below */
 	unsigned first_signal, n_signals;
-	int port_fd[GUEST_PORTS]; /* what a connection to GUEST_FIRST_PORT + i gets */
-	unsigned next_port;
+	struct guest_port {
+		uint32_t number; /* random: only who was told it can connect */
+		int fd;		 /* what the next connection gets, -1: free */
+	} ports[GUEST_PORTS];
 };
 
 /* ---- guest_boot.c ---- */

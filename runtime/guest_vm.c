@@ -6,8 +6,9 @@
  * ring there and served on the VMM process's loop. Each stream of a process is a pair of sockets:
  * one end goes to the vsock device when the guest connects to the port named in the command, the
  * other is pumped to or from the descriptor the caller gave. A process has ended for the caller
- * when its end was signalled and its output has ended; when others hold its pipes, when nothing
- * more came for a while.
+ * when its end was signalled and as many bytes of output were written as it had sent by then
+ * (others may hold its pipes, and write on). Ports are random numbers, good for one connection: a
+ * process in the guest cannot take another's stream by being faster than init.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,6 @@
 #include "initx/proto.h"
 
 #define BELL_TIMEOUT_S 60
-#define QUIET_NS       (100 * NSEC_PER_MSEC)
 #define CHECK_NS       (20 * NSEC_PER_MSEC)
 #define SIGNAL_STATUS  128U
 #define SEED_BYTES     64
@@ -54,60 +54,78 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 				.result = (int32_t)words[INITX_MB_RESULT / 4],
 				.stage = words[INITX_MB_STAGE / 4],
 				.term_signal = words[INITX_MB_TERM_SIGNAL / 4],
+				.sent = { words[INITX_MB_OUT / 4], words[INITX_MB_ERR / 4] },
 			};
 	pthread_mutex_unlock(&g->lock);
 	loop_event_set(&g->signal_event);
+}
+
+/* The entry of port @number, or a free one for number 0; NULL when there is none. */
+static struct guest_port *find_port_locked(struct guest *g, uint32_t number)
+{
+	for (unsigned i = 0; i < GUEST_PORTS; i++)
+		if (number ? g->ports[i].fd >= 0 && g->ports[i].number == number
+			   : g->ports[i].fd < 0)
+			return &g->ports[i];
+	return NULL;
 }
 
 /* Any thread: the other end of a stream, once. */
 static int on_connect(void *opaque, uint32_t port)
 {
 	struct guest *g = opaque;
+	struct guest_port *p;
 	int fd = -ECONNREFUSED;
 
 	pthread_mutex_lock(&g->lock);
-	if (port >= GUEST_FIRST_PORT && port - GUEST_FIRST_PORT < GUEST_PORTS &&
-	    g->port_fd[port - GUEST_FIRST_PORT] >= 0)
-		fd = fd_steal(&g->port_fd[port - GUEST_FIRST_PORT]);
+	p = port ? find_port_locked(g, port) : NULL;
+	if (p)
+		fd = fd_steal(&p->fd);
 	pthread_mutex_unlock(&g->lock);
 	return fd;
+}
+
+/* A number nobody in the guest can guess in time; 0 when there is no randomness. */
+static uint32_t random_port(void)
+{
+	uint32_t number;
+
+	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
+		return 0;
+	return number >> (32 - GUEST_PORT_BITS);
 }
 
 /* A port whose next connection becomes the other end of *ret_fd. 0: none is free. */
 static uint32_t new_port(struct guest *g, int *ret_fd)
 {
-	uint32_t port = 0;
+	uint32_t number = random_port();
+	struct guest_port *p = NULL;
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+	if (!number || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return 0;
 	pthread_mutex_lock(&g->lock);
-	for (unsigned i = 0; i < GUEST_PORTS && !port; i++) {
-		unsigned at = g->next_port++ % GUEST_PORTS;
-
-		if (g->port_fd[at] < 0) {
-			g->port_fd[at] = pair[0];
-			port = GUEST_FIRST_PORT + at;
-		}
-	}
+	if (!find_port_locked(g, number))
+		p = find_port_locked(g, 0);
+	if (p)
+		*p = (struct guest_port){ .number = number, .fd = pair[0] };
 	pthread_mutex_unlock(&g->lock);
-	if (!port) {
+	if (!p) {
 		fd_close(pair[0]);
 		fd_close(pair[1]);
 		return 0;
 	}
 	fcntl(pair[1], F_SETFL, O_NONBLOCK);
 	*ret_fd = pair[1];
-	return port;
+	return number;
 }
 
 static void forget_port(struct guest *g, uint32_t port)
 {
-	if (!port)
-		return;
-	pthread_mutex_lock(&g->lock);
-	fd_close(fd_steal(&g->port_fd[port - GUEST_FIRST_PORT]));
-	pthread_mutex_unlock(&g->lock);
+	int fd = port ? on_connect(g, port) : -1;
+
+	if (fd >= 0)
+		fd_close(fd);
 }
 
 /* ---- the doorbell ---- */
@@ -193,18 +211,18 @@ static void proc_free(struct guest_proc *p)
 	free(p);
 }
 
-/* Whether nothing more is to come from one stream. */
-static bool is_quiet(const struct guest_proc *p, const struct pump *out, uint64_t now)
+/* Whether all that the process wrote to one stream before its end has been delivered. */
+static bool is_delivered(const struct guest_proc *p, unsigned stream)
 {
-	return !out->active ||
-	       (out->len == 0 && now - out->moved_ns > QUIET_NS && now - p->ended_ns > QUIET_NS);
+	const struct pump *out = &p->out[stream];
+
+	return !out->active || (int32_t)((uint32_t)out->moved - p->sent[stream]) >= 0;
 }
 
 /* Report those that have ended and delivered all. */
 static void settle(void *opaque)
 {
 	struct guest *g = opaque;
-	uint64_t now = clock_monotonic_ns();
 	struct guest_proc *next;
 	bool waiting = false;
 
@@ -215,14 +233,14 @@ static void settle(void *opaque)
 		next = p->next;
 		if (!p->ended)
 			continue;
-		if (!is_quiet(p, &p->out[0], now) || !is_quiet(p, &p->out[1], now)) {
+		if (!is_delivered(p, 0) || !is_delivered(p, 1)) {
 			waiting = true;
 			continue;
 		}
 		proc_free(p);
 		g->events.ended(g->events.opaque, id, status);
 	}
-	loop_timer_set(&g->drain, waiting ? now + CHECK_NS : 0);
+	loop_timer_set(&g->drain, waiting ? clock_monotonic_ns() + CHECK_NS : 0);
 }
 
 static void on_output_end(void *opaque)
@@ -241,7 +259,7 @@ static void on_done(struct guest *g, const struct guest_signal *s)
 	if (!p || p->ended || s->result < 0)
 		return;
 	p->ended = true;
-	p->ended_ns = clock_monotonic_ns();
+	memcpy(p->sent, s->sent, sizeof(p->sent));
 	p->status =
 		s->term_signal ? SIGNAL_STATUS + (s->term_signal & 127) : (unsigned)s->result & 255;
 	if (p->running)
@@ -344,7 +362,7 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
 	pthread_mutex_init(&g->lock, NULL);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
-		g->port_fd[i] = -1;
+		g->ports[i].fd = -1;
 	*ret = g;
 	r = loop_event_init(loop, &g->signal_event, on_signals, g);
 	if (r == 0)
@@ -385,7 +403,7 @@ static void vmguest_free(struct guest *g)
 	loop_event_done(&g->signal_event);
 	loop_timer_done(&g->drain);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
-		fd_close(g->port_fd[i]);
+		fd_close(g->ports[i].fd);
 	free(g);
 }
 

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
 #include "base/fd.h"
 
 static void on_in(void *opaque, uint32_t events);
@@ -53,7 +52,6 @@ static void on_in(void *opaque, uint32_t events)
 		end(p);
 		return;
 	}
-	p->moved_ns = clock_monotonic_ns();
 	p->at = 0;
 	p->len = (size_t)n;
 	arm(p);
@@ -70,7 +68,7 @@ static void on_out(void *opaque, uint32_t events)
 		end(p);
 		return;
 	}
-	p->moved_ns = clock_monotonic_ns();
+	p->moved += (size_t)n;
 	p->at += (size_t)n;
 	p->len -= (size_t)n;
 	arm(p);
@@ -86,7 +84,6 @@ int pump_start(struct pump *p, struct loop *loop, int from, int to, bool shut_to
 	p->ended = ended;
 	p->opaque = opaque;
 	p->active = true;
-	p->moved_ns = clock_monotonic_ns();
 	if (from < 0 || to < 0) {
 		pump_stop(p);
 		return -EBADF;

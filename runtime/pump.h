@@ -20,10 +20,10 @@
 struct pump {
 	struct loop *loop;
 	struct loop_watch in, out;
-	int from, to;	   /* owned */
-	bool shut_to;	   /* at the end: shutdown(to) for writing, in place of close */
-	bool active;	   /* not ended yet */
-	uint64_t moved_ns; /* when bytes last came */
+	int from, to;	/* owned */
+	bool shut_to;	/* at the end: shutdown(to) for writing, in place of close */
+	bool active;	/* not ended yet */
+	uint64_t moved; /* bytes written */
 	void (*ended)(void *opaque);
 	void *opaque;
 	size_t at, len;

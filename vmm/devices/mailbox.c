@@ -58,8 +58,8 @@ static void mailbox_reset(struct device *dev)
 
 static const struct state_desc mailbox_state = {
 	.name = "mailbox",
-	.version = 1,
-	.min_version = 1,
+	.version = 2, /* 2: two words more */
+	.min_version = 2,
 	.fields =
 		(const struct state_field[]){
 			STATE_FIELD(struct mailbox, words, STATE_U32, 1),

@@ -29,6 +29,8 @@
 #define INITX_MB_START_STAGE  0x14 /* init phase reached */
 #define INITX_MB_COMMAND_ID   0x18 /* 0: the base protocol */
 #define INITX_MB_TERM_SIGNAL  0x1c /* signal that ended the command, 0 if it exited */
+#define INITX_MB_OUT	      0x20 /* bytes its stdout (or terminal) sent to the host, mod 2^32 */
+#define INITX_MB_ERR	      0x24 /* the same of its stderr */
 
 #define INITX_SIG_DONE	      0x444f4e45u /* payload or command finished */
 #define INITX_SIG_READY	      0xdeadbeefu /* in the command loop: the snapshot point */
@@ -121,7 +123,13 @@ struct initx_item {
 #define INITX_ITEM_UNMOUNT    29 /* path with NUL, whose directory goes too */
 #define INITX_ITEM_HOOK	      30 /* u32 timeout in seconds, argc, envc, 0; path, argv, envp with NULs */
 #define INITX_ITEM_HOOK_STATE 31 /* text for the hooks' standard input */
-#define INITX_ITEM_MAX_	      32
+#define INITX_ITEM_UIDMAP     32 /* text of uid_map, for a new user namespace (UNSHARE) */
+#define INITX_ITEM_GIDMAP     33 /* text of gid_map */
+#define INITX_ITEM_FDS	      34 /* each: u32 descriptor, u32 vsock port: a stream to the host */
+#define INITX_ITEM_MAX_	      35
+
+#define INITX_FDS_MAX	      64  /* entries of INITX_ITEM_FDS */
+#define INITX_FDS_BELOW	      512 /* their descriptors are */
 
 #define INITX_COPY_UP_OWNER   1u /* COPY_UP: with owner and mode of the directory too */
 

@@ -65,6 +65,7 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 			.result = (int32_t)words[INITX_MB_RESULT / 4],
 			.stage = words[INITX_MB_STAGE / 4],
 			.term_signal = words[INITX_MB_TERM_SIGNAL / 4],
+			.sent = { words[INITX_MB_OUT / 4], words[INITX_MB_ERR / 4] },
 		};
 	}
 	pthread_cond_broadcast(&g->cond);

@@ -20,6 +20,7 @@ struct guest_done {
 	uint32_t id;
 	int32_t result;
 	uint32_t stage, term_signal;
+	uint32_t sent[2];
 };
 
 struct guest_vm_options {

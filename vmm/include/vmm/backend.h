@@ -70,7 +70,7 @@ struct console_backend {
 /* ---- guest channel ---- */
 
 /* Words the guest has written to its mailbox; what they mean is the guest protocol's business. */
-#define GUEST_MAILBOX_WORDS 8
+#define GUEST_MAILBOX_WORDS 10
 
 /*
  * What the guest's init tells: the mailbox and the timeslice page. The guest stands still inside its
