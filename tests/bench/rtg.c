@@ -24,16 +24,15 @@ static int compare(const void *a, const void *b)
 
 static int measure(enum guest_program which, const char *name, enum rtg_arch arch, unsigned rounds)
 {
-	static const char *const flags[] = { "rootfs", "hostname", "network", "net_gateway" };
-	static const struct rtg_config configs[] = {
-		{ "hostname", "box" },		 { "net_interface", "eth0" },
-		{ "net_address", "0x0200000a" }, { "net_mask", "0x00ffffff" },
-		{ "net_gateway", "0x0100000a" },
-	};
+	static const char *const flags[] = { "rootfs", "hostname", "network" };
+	static const struct rtg_config configs[] = { { "hostname", "box" } };
+	static const struct rtg_blob blobs[] = { { "network", "\0", 1 } };
 	struct guest_values v = { .flags = flags,
 				  .n_flags = ARRAY_LEN(flags),
 				  .configs = configs,
-				  .n_configs = ARRAY_LEN(configs) };
+				  .n_configs = ARRAY_LEN(configs),
+				  .blobs = blobs,
+				  .n_blobs = ARRAY_LEN(blobs) };
 	double *ms = calloc(rounds, sizeof(*ms));
 	size_t code = 0, image = 0;
 

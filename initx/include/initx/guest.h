@@ -26,8 +26,7 @@ enum guest_program {
  * addresses have defaults ("MAILBOX_PHYS_ADDR", "TIMESLICE_PHYS_ADDR", "CONFIG_PHYS_ADDR").
  * CONTAINER: flags "rootfs" (mount virtio-fs tag rootfs; without it the initramfs stays the root),
  * "readonly_root", "hostname", "hosts", "resolv_conf" (each with a config of that name), "network"
- * with net_interface, net_address and net_mask (decimal or hex, the four bytes as they lie in
- * memory), optional flags net_gateway and net_mtu with their values; "binfmt" with a blob.
+ * with a blob (netmsg_bytes()), "binfmt" with a blob.
  */
 struct guest_values {
 	const char *const *flags;

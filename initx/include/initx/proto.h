@@ -183,9 +183,19 @@ struct initx_status {
 #define INITX_BELL_SEED	      0x44454553u /* 64 bytes for the random pool */
 #define INITX_BELL_STAT	      0x53544154u /* answered with struct initx_stat */
 #define INITX_BELL_SYNC	      0x434e5953u
+#define INITX_BELL_NET	      0x5754454eu /* "NETW": u32 length, then records of struct initx_net */
 
 #define INITX_KILL_GROUP      1u /* flags: the whole process group */
 #define INITX_KILL_ALL	      2u /* every process of the container */
+
+/* A network record: behind it an rtnetlink request that wants an answer, a multiple of 4 bytes. */
+struct initx_net {
+	char ifname[16];   /* its index goes into the request */
+	uint32_t index_at; /* offset in the request, 0: nowhere */
+	uint32_t len;	   /* of the request */
+};
+
+#define INITX_NET_MAX 4096u /* bytes of all records */
 
 struct initx_stat {
 	int32_t result;
@@ -247,6 +257,7 @@ _Static_assert(sizeof(struct initx_record) == 16, "record header");
 _Static_assert(sizeof(struct initx_item) == 8, "item header");
 _Static_assert(sizeof(struct initx_status) == 16, "status");
 _Static_assert(sizeof(struct initx_stat) == 40, "stat reply");
+_Static_assert(sizeof(struct initx_net) == 24, "network record");
 _Static_assert(INITX_COMMAND_OFFSET + sizeof(struct initx_command) + INITX_COMMAND_MAX ==
 		       INITX_CONFIG_SIZE,
 	       "the command block fills the region");

@@ -47,7 +47,27 @@ struct guest_vm {
 	struct timeline *timeline;
 	uint64_t start_ns, ready_ns;
 	bool running;
+	/* what the writer program is fed, while it stands in its store */
+	const uint8_t *chunks;
+	size_t chunks_len;
+	uint32_t chunk_at; /* of the data region in the config region */
 };
+
+#define CHUNK_BYTES 5000u
+
+static void put_chunk(struct guest_vm *g)
+{
+	uint8_t *data = vm_config_region(g->vm) + g->chunk_at;
+	size_t n = MIN(g->chunks_len, (size_t)CHUNK_BYTES);
+
+	if (!g->chunk_at)
+		return;
+	le16_store(data, (uint16_t)n);
+	memcpy(data + 2, g->chunks, n);
+	vm_config_written(g->vm, g->chunk_at, 2 + CHUNK_BYTES);
+	g->chunks += n;
+	g->chunks_len -= n;
+}
 
 static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_MAILBOX_WORDS])
 {
@@ -59,6 +79,8 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 		g->ready_ns = clock_monotonic_ns();
 	} else if (value == INITX_SIG_ACCEPTED) {
 		g->n_accepted++;
+	} else if (value == INITX_SIG_USER) {
+		put_chunk(g);
 	} else if (value == INITX_SIG_DONE) {
 		g->done[g->n_done++ % GUEST_MAX_DONE] = (struct guest_done){
 			.id = words[INITX_MB_COMMAND_ID / 4],
@@ -178,23 +200,42 @@ static int make_initrd(const struct guest_vm_options *opt, int *ret_fd, struct e
 	return 0;
 }
 
-static int place_container_init(struct guest_vm *g, struct err *err)
+/* @chunk: room for one chunk of data, too. */
+static int place_program(struct guest_vm *g, enum guest_program which,
+			 const struct guest_values *values, bool chunk, struct err *err)
 {
-	static const char *const flags[] = { "hostname", "rootfs" };
-	static const struct rtg_config configs[] = { { "hostname", "guest-test" } };
-	struct guest_values values = {
-		.flags = flags, .n_flags = g->share ? 2 : 1, .configs = configs, .n_configs = 1
-	};
 	struct rtg_output payload;
-	int r = guest_compile(GUEST_CONTAINER, RTG_AMD64, &values, &payload, err);
+	int r = guest_compile(which, RTG_AMD64, values, &payload, err);
 
 	if (r < 0)
 		return r;
-	printf("container init: code %zu bytes\n", payload.code_bytes);
-	r = guest_place_program(vm_config_region(g->vm), &payload, 0, NULL, err);
+	printf("program: code %zu bytes\n", payload.code_bytes);
+	r = guest_place_program(vm_config_region(g->vm), &payload, chunk ? INITX_CHUNK_REGION : 0,
+				&g->chunk_at, err);
 	vm_config_written(g->vm, 0, (uint32_t)MIN(payload.len + 4096, (size_t)VM_CONFIG_BYTES));
 	rtg_output_done(&payload);
 	return r;
+}
+
+static int place_container_init(struct guest_vm *g, const struct guest_values *values,
+				struct err *err)
+{
+	static const struct rtg_config configs[] = { { "hostname", "guest-test" } };
+	struct guest_values v = { .configs = configs, .n_configs = 1 };
+	const char *flags[16];
+	size_t n = 0;
+
+	if (values)
+		v = *values;
+	for (; values && n < values->n_flags && n < ARRAY_LEN(flags) - 1; n++)
+		flags[n] = values->flags[n];
+	if (!values)
+		flags[n++] = "hostname";
+	if (g->share)
+		flags[n++] = "rootfs";
+	v.flags = flags;
+	v.n_flags = n;
+	return place_program(g, GUEST_CONTAINER, &v, false, err);
 }
 
 static bool wait_ready(struct guest_vm *g)
@@ -247,8 +288,8 @@ static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct 
 			(struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
 	}
 	r = vm_new(&config, &g->vm, err);
-	if (r == 0)
-		r = place_container_init(g, err);
+	if (r == 0 && !opt->payloads)
+		r = place_container_init(g, opt->container, err);
 	if (r == 0 && g->share)
 		r = share_start(g->share, err);
 	g->start_ns = clock_monotonic_ns();
@@ -333,10 +374,11 @@ uint32_t guest_vm_port(struct guest_vm *g, int *ret_fd)
 	return FIRST_PORT + i;
 }
 
-int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words)
+int guest_vm_ask(struct guest_vm *g, const uint32_t *words, size_t n_words, const void *more,
+		 size_t more_len, void *reply, size_t reply_len)
 {
 	int AUTO_FD fd = -1;
-	uint8_t buf[128], answer[4];
+	uint8_t buf[128];
 	struct timeval limit = { .tv_sec = 30 };
 	int pair[2];
 	int r;
@@ -351,9 +393,53 @@ int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words)
 	for (size_t i = 0; i < n_words; i++)
 		le32_store(buf + 4 * i, words[i]);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (fd_write_full(fd, buf, 4 * n_words) < 0 || fd_read_full(fd, answer, 4) != 4)
+	if (fd_write_full(fd, buf, 4 * n_words) < 0 ||
+	    (more_len && fd_write_full(fd, more, more_len) < 0) ||
+	    fd_read_full(fd, reply, reply_len) != (ssize_t)reply_len)
 		return -EIO;
-	return (int)le32_load(answer);
+	return 0;
+}
+
+int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words)
+{
+	uint8_t answer[4];
+	int r = guest_vm_ask(g, words, n_words, NULL, 0, answer, sizeof(answer));
+
+	return r < 0 ? r : (int)le32_load(answer);
+}
+
+int guest_vm_program(struct guest_vm *g, enum guest_program which,
+		     const struct guest_values *values, const void *chunks, size_t chunks_len)
+{
+	struct err err = { 0 };
+	struct timespec until;
+	uint64_t n_done;
+	int r;
+
+	if (!wait_ready(g)) /* it says so again behind each program */
+		return -ETIMEDOUT;
+	pthread_mutex_lock(&g->lock);
+	g->ready = false;
+	g->chunks = chunks;
+	g->chunks_len = chunks_len;
+	n_done = g->n_done;
+	pthread_mutex_unlock(&g->lock);
+	r = which == GUEST_CONTAINER ? place_container_init(g, values, &err)
+				     : place_program(g, which, values, chunks != NULL, &err);
+	if (r < 0) {
+		printf("guest: %s\n", err.msg);
+		return r;
+	}
+	if (which == GUEST_CONTAINER)
+		return wait_ready(g) ? 0 : -ETIMEDOUT;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += BOOT_TIMEOUT;
+	pthread_mutex_lock(&g->lock);
+	while (g->n_done == n_done && pthread_cond_timedwait(&g->cond, &g->lock, &until) == 0)
+		;
+	r = g->n_done == n_done ? -ETIMEDOUT : g->done[n_done % GUEST_MAX_DONE].result;
+	pthread_mutex_unlock(&g->lock);
+	return r;
 }
 
 int guest_vm_send(struct guest_vm *g, struct command *c)

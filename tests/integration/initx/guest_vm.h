@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "initx/command.h"
+#include "initx/guest.h"
 
 #define GUEST_MAX_DONE 4096
 
@@ -29,9 +30,12 @@ struct guest_vm_options {
 	const char *busybox; /* put into the root */
 	const char *root;    /* directory that becomes the root, by virtio-fs; NULL: the RAM disk */
 	bool verbose;	     /* console to stderr */
+	bool payloads;	     /* stay in the payload loop: guest_vm_program() comes next */
+	const struct guest_values
+		*container; /* for container init, beside the root; NULL: a hostname */
 };
 
-/* Boots as far as the command loop. Prints what went wrong; NULL then. */
+/* Boots as far as the command loop (or payload loop). Prints what went wrong; NULL then. */
 struct guest_vm *guest_vm_start(const struct guest_vm_options *opt);
 void guest_vm_free(struct guest_vm *g);
 
@@ -46,6 +50,19 @@ int guest_vm_send(struct guest_vm *g, struct command *c);
 
 /* One doorbell message; the answer, or a negative errno. */
 int guest_vm_bell(struct guest_vm *g, const uint32_t *words, size_t n_words);
+
+/* The same with bytes behind the words and any reply. 0, or a negative errno. */
+int guest_vm_ask(struct guest_vm *g, const uint32_t *words, size_t n_words, const void *more,
+		 size_t more_len, void *reply, size_t reply_len);
+
+/**
+ * guest_vm_program() - Run a program in the payload loop
+ * @chunks:	What the program reads chunk by chunk, or NULL
+ *
+ * Container init is over when it is ready. Return: the program's result; -ETIMEDOUT.
+ */
+int guest_vm_program(struct guest_vm *g, enum guest_program which,
+		     const struct guest_values *values, const void *chunks, size_t chunks_len);
 
 /* Wait for the end of command @id; false after @timeout_ms. */
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);

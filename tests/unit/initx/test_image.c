@@ -79,24 +79,19 @@ static void boots_with_init(void **state)
 static void compiles_every_program_for_every_target(void **state)
 {
 	static const uint16_t machines[] = { EM_X86_64, EM_AARCH64, EM_RISCV };
-	static const char *const flags[] = { "rootfs",	"hostname",    "hosts",	  "resolv_conf",
-					     "network", "net_gateway", "net_mtu", "readonly_root",
-					     "binfmt",	"modules" };
+	static const char *const flags[] = { "rootfs",	"hostname",	 "hosts",  "resolv_conf",
+					     "network", "readonly_root", "binfmt", "modules" };
 	static const struct rtg_config configs[] = {
 		{ "hostname", "box" },
 		{ "hosts", "127.0.0.1 localhost\n" },
 		{ "resolv_conf", "nameserver 10.0.0.1\n" },
-		{ "net_interface", "eth0" },
-		{ "net_address", "0x0200000a" },
-		{ "net_mask", "0x00ffffff" },
-		{ "net_gateway", "0x0100000a" },
-		{ "net_mtu", "1500" },
 		{ "path", "/x" },
 		{ "mode", "0x1ed" },
 	};
-	static const struct rtg_blob blobs[] = {
-		{ "binfmt", "x", 1 }, { "modules", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 16 }
-	};
+	static const struct rtg_blob blobs[] = { { "binfmt", "x", 1 },
+						 { "network", "\0", 1 },
+						 { "modules", "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0",
+						   16 } };
 	struct guest_values v = { flags, ARRAY_LEN(flags), configs, ARRAY_LEN(configs),
 				  blobs, ARRAY_LEN(blobs) };
 
