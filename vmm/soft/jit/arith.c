@@ -113,6 +113,7 @@ static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
 {
 	bool mem = insn_is_mem(in);
 	unsigned g = in->form == FORM_R_RM ? in->reg : in->rm, src = 0, dst;
+	int32_t by;
 
 	if (mem) {
 		jit_operand(j, in, a->s, false);
@@ -127,7 +128,9 @@ static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
 		dst = RAX;
 	}
 	alu_apply(j, a, dst, src, in->imm);
-	if (a->writes)
+	if (a->writes && jit_window_moves(j, in, &by))
+		jit_commit_sp(j, dst, by);
+	else if (a->writes)
 		jit_commit(j, g, dst);
 	alu_flags(j, a, dst);
 }

@@ -161,10 +161,8 @@ static void go_target(struct jit *j)
 
 static bool ret(struct jit *j, const struct insn *in)
 {
-	unsigned sp = jit_use(j, HV_RSP);
+	unsigned sp = jit_pop_address(j);
 
-	emit_rr(&j->e, 3, 0x8b, RAX, sp);
-	jit_address(j, 8, false);
 	emit_rm(&j->e, 3, 0x8b, RBX, RAX, 0);
 	find_target(j);
 	jit_move_sp(j, sp, 8 + (int32_t)in->imm);

@@ -8,8 +8,9 @@
 #include "soft/jit/emit.h"
 #include "soft/jit/jit.h"
 
-#define JIT_N_CACHE	 10 /* host registers that hold guest registers */
+#define JIT_N_CACHE	 8 /* host registers that hold guest registers */
 #define JIT_MAX_EXITS	 512
+#define JIT_N_WINDOWS	 2
 
 /* Register numbers of the guest as in op.h: 0 to 15, and 17 for the page's address. */
 #define GUEST_PAGE_VA	 INSN_REG_RIP
@@ -36,6 +37,14 @@ struct jit_exit {
 	uint8_t kind, op;
 };
 
+/* A checked stretch of memory: window.c. */
+struct jit_window {
+	uint8_t guest;	/* distances are from this register; GUEST_NONE: no window */
+	bool writes;	/* checked for writing too */
+	int32_t lo, hi; /* from its value when the window was checked */
+	int32_t moved;	/* by how much it has changed since */
+};
+
 struct jit {
 	struct emit e, cold; /* what runs, and what is seldom needed, away from it */
 	struct block *block;
@@ -47,6 +56,7 @@ struct jit {
 	bool dead[BLOCK_MAX_INSNS];
 	uint8_t guest[JIT_N_CACHE]; /* whose value a cache register has */
 	uint32_t used[JIT_N_CACHE], tick;
+	struct jit_window windows[JIT_N_WINDOWS];
 	bool sse_checked;
 	bool mxcsr_checked; /* its control bits are the usual ones: simd.c */
 	bool flags_live; /* the host's flags are the guest's, as the last flag setter left them */
@@ -64,6 +74,8 @@ unsigned jit_use(struct jit *j, unsigned g);
 unsigned jit_def(struct jit *j, unsigned g);
 /* The register of @g has changed: write it through. */
 void jit_commit(struct jit *j, unsigned g, unsigned host);
+/* The same for RSP, which has only moved. */
+void jit_commit_sp(struct jit *j, unsigned host, int32_t by);
 void jit_forget(struct jit *j);
 
 /* Byte registers AH to BH have no templates. */
@@ -90,14 +102,30 @@ void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind);
  */
 void jit_operand(struct jit *j, const struct insn *in, unsigned s, bool writes);
 void jit_address(struct jit *j, unsigned bytes, bool writes);
+/* RDX = TLB entry for the address in RAX, checked; RCX is lost. */
+void jit_tlb_check(struct jit *j, unsigned bytes, bool writes);
 /* RAX = effective address, segment base included; only where jit_ea_ok(). */
 bool jit_ea_ok(const struct jit *j, const struct insn *in);
 void jit_ea(struct jit *j, const struct insn *in);
+
+/* ---- windows (window.c) ---- */
+
+/* RAX = host address of guest register @g + @off by a window; false, with nothing emitted: no use
+ * here. Flags stay if the window was there before, else they are lost, and RCX and RDX. */
+bool jit_window_address(struct jit *j, unsigned g, int32_t off, unsigned bytes, bool writes);
+/* The same for the memory operand of @in. */
+bool jit_window_operand(struct jit *j, const struct insn *in, unsigned bytes, bool writes);
+/* Guest register @g has a new value. */
+void jit_window_written(struct jit *j, unsigned g);
+/* @in moves RSP, and that does no harm to its window. */
+bool jit_window_moves(struct jit *j, const struct insn *in, int32_t *ret_by);
 
 /* ---- the stack (move.c) ---- */
 
 /* RAX = checked host address of the new top after a push; the host register of RSP. */
 unsigned jit_push_address(struct jit *j);
+/* The same of the top that a pop reads. */
+unsigned jit_pop_address(struct jit *j);
 /* Guest RSP, in host register @sp, moves. */
 void jit_move_sp(struct jit *j, unsigned sp, int32_t by);
 

@@ -13,7 +13,7 @@ void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind)
 	j->exits[j->n_exits++] = (struct jit_exit){ at, kind, j->i };
 }
 
-void jit_address(struct jit *j, unsigned bytes, bool writes)
+void jit_tlb_check(struct jit *j, unsigned bytes, bool writes)
 {
 	struct emit *e = &j->e;
 	int32_t tag =
@@ -28,8 +28,13 @@ void jit_address(struct jit *j, unsigned bytes, bool writes)
 	emit_rm(e, 3, 0x2b, RCX, RDX, tag);
 	emit_alu_imm(e, 3, 7, RCX, GMEM_PAGE_SIZE - bytes);
 	jit_exit_to(j, COND_A, JIT_SLOW);
-	emit_rm(e, 3, 0x03, RAX, RDX, offsetof(struct tlb_entry, addend));
 	j->flags_live = false;
+}
+
+void jit_address(struct jit *j, unsigned bytes, bool writes)
+{
+	jit_tlb_check(j, bytes, writes);
+	emit_rm(&j->e, 3, 0x03, RAX, RDX, offsetof(struct tlb_entry, addend));
 }
 
 _Static_assert(sizeof(struct tlb_entry) == 32, "shifts above");
@@ -85,6 +90,8 @@ void jit_ea(struct jit *j, const struct insn *in)
 
 void jit_operand(struct jit *j, const struct insn *in, unsigned s, bool writes)
 {
+	if (jit_window_operand(j, in, 1U << s, writes))
+		return;
 	jit_ea(j, in);
 	jit_address(j, 1U << s, writes);
 }

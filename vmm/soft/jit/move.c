@@ -143,6 +143,8 @@ unsigned jit_push_address(struct jit *j)
 {
 	unsigned sp = jit_use(j, HV_RSP);
 
+	if (jit_window_address(j, HV_RSP, -8, 8, true))
+		return sp;
 	emit_rm(&j->e, 3, 0x8d, RAX, sp, -8);
 	jit_address(j, 8, true);
 	return sp;
@@ -151,7 +153,18 @@ unsigned jit_push_address(struct jit *j)
 void jit_move_sp(struct jit *j, unsigned sp, int32_t by)
 {
 	emit_rm(&j->e, 3, 0x8d, sp, sp, by);
-	jit_commit(j, HV_RSP, sp);
+	jit_commit_sp(j, sp, by);
+}
+
+unsigned jit_pop_address(struct jit *j)
+{
+	unsigned sp = jit_use(j, HV_RSP);
+
+	if (jit_window_address(j, HV_RSP, 0, 8, false))
+		return sp;
+	emit_rr(&j->e, 3, 0x8b, RAX, sp);
+	jit_address(j, 8, false);
+	return sp;
 }
 
 static bool push(struct jit *j, const struct insn *in)
@@ -182,10 +195,8 @@ static bool push(struct jit *j, const struct insn *in)
 
 static bool pop(struct jit *j, const struct insn *in)
 {
-	unsigned sp = jit_use(j, HV_RSP);
+	unsigned sp = jit_pop_address(j);
 
-	emit_rr(&j->e, 3, 0x8b, RAX, sp);
-	jit_address(j, 8, false);
 	emit_rm(&j->e, 3, 0x8b, RCX, RAX, 0);
 	jit_move_sp(j, sp, 8);
 	set_reg(j, in->rm, 3, RCX);

@@ -2,8 +2,8 @@
 /* Guest registers in host registers: read once, written through. */
 #include "soft/jit/jit_priv.h"
 
-/* RAX, RBX, RCX and RDX are for the templates, RDI is the CPU. */
-static const uint8_t pool[JIT_N_CACHE] = { RSI, RBP, R8, R9, R10, R11, R12, R13, R14, R15 };
+/* RAX, RBX, RCX and RDX are for the templates, R14 and R15 for windows, RDI is the CPU. */
+static const uint8_t pool[JIT_N_CACHE] = { RSI, RBP, R8, R9, R10, R11, R12, R13 };
 
 static unsigned slot_for(struct jit *j, unsigned g)
 {
@@ -42,12 +42,21 @@ unsigned jit_def(struct jit *j, unsigned g)
 void jit_commit(struct jit *j, unsigned g, unsigned host)
 {
 	emit_rm(&j->e, 3, 0x89, host, RDI, GPR_DISP(g));
+	jit_window_written(j, g);
+}
+
+void jit_commit_sp(struct jit *j, unsigned host, int32_t by)
+{
+	emit_rm(&j->e, 3, 0x89, host, RDI, GPR_DISP(HV_RSP));
+	j->windows[0].moved += by;
 }
 
 void jit_forget(struct jit *j)
 {
 	memset(j->guest, GUEST_NONE, sizeof(j->guest));
 	memset(j->used, 0, sizeof(j->used));
+	for (unsigned i = 0; i < JIT_N_WINDOWS; i++)
+		j->windows[i].guest = GUEST_NONE;
 	j->sse_checked = false;
 	j->mxcsr_checked = false;
 	j->flags_live = false;

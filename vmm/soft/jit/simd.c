@@ -51,15 +51,26 @@ static void gate(struct jit *j)
 	j->flags_live = false;
 }
 
+/* The address in RAX, host's or guest's, has to be aligned. */
+static void check_alignment(struct jit *j, const struct insn *in)
+{
+	if (!(in->mem_rw & INSN_MEM_ALIGNED))
+		return;
+	emit8(&j->e, 0xa8); /* test al, size - 1 */
+	emit8(&j->e, in->mem_size - 1);
+	jit_exit_to(j, COND_NE, JIT_SLOW);
+	j->flags_live = false;
+}
+
 /* RAX = host address of the memory operand. */
 static void operand(struct jit *j, const struct insn *in, bool writes)
 {
-	jit_ea(j, in);
-	if (in->mem_rw & INSN_MEM_ALIGNED) {
-		emit8(&j->e, 0xa8); /* test al, size - 1 */
-		emit8(&j->e, in->mem_size - 1);
-		jit_exit_to(j, COND_NE, JIT_SLOW);
+	if (jit_window_operand(j, in, in->mem_size, writes)) {
+		check_alignment(j, in);
+		return;
 	}
+	jit_ea(j, in);
+	check_alignment(j, in);
 	jit_address(j, in->mem_size, writes);
 }
 
