@@ -3,7 +3,7 @@
  * them. */
 #include "soft/jit/jit_priv.h"
 
-static void store_cc(struct jit *j, unsigned op)
+void jit_store_cc(struct jit *j, unsigned op)
 {
 	emit_prefix(&j->e, 2, 0, 0, RDI, false);
 	emit8(&j->e, 0xc7);
@@ -12,8 +12,7 @@ static void store_cc(struct jit *j, unsigned op)
 	j->cc = op;
 }
 
-/* cc.res = the 2^@s bytes in @host; flags stay. RDX is lost. */
-static void store_res(struct jit *j, unsigned s, unsigned host)
+void jit_store_res(struct jit *j, unsigned s, unsigned host)
 {
 	if (s != 3) {
 		jit_zext(j, s, RDX, host);
@@ -44,12 +43,7 @@ static void store_src_imm(struct jit *j, unsigned s, uint64_t imm)
 
 /* ---- two operands ---- */
 
-struct alu {
-	unsigned s, digit, kind; /* size, group-1 number, CC_ADD, CC_SUB or CC_LOGIC */
-	bool writes, dead, imm;
-};
-
-static bool alu_kind(const struct insn *in, struct alu *a)
+static bool alu_kind(const struct insn *in, struct jit_alu *a)
 {
 	static const struct {
 		uint8_t digit, kind, writes;
@@ -70,8 +64,7 @@ static bool alu_kind(const struct insn *in, struct alu *a)
 	return true;
 }
 
-/* @dst op= @src or the immediate; the flags' other operand is stored before. */
-static void alu_apply(struct jit *j, const struct alu *a, unsigned dst, unsigned src, uint64_t imm)
+void jit_alu_apply(struct jit *j, const struct jit_alu *a, unsigned dst, unsigned src, uint64_t imm)
 {
 	if (!a->dead && a->kind != CC_LOGIC) {
 		if (a->imm)
@@ -86,16 +79,16 @@ static void alu_apply(struct jit *j, const struct alu *a, unsigned dst, unsigned
 	j->flags_live = true;
 }
 
-static void alu_flags(struct jit *j, const struct alu *a, unsigned res)
+static void alu_flags(struct jit *j, const struct jit_alu *a, unsigned res)
 {
 	if (a->dead)
 		return;
-	store_res(j, a->s, res);
-	store_cc(j, a->kind | a->s);
+	jit_store_res(j, a->s, res);
+	jit_store_cc(j, a->kind | a->s);
 }
 
 /* Memory destination: read, change, write back. */
-static void alu_mem(struct jit *j, const struct insn *in, const struct alu *a)
+static void alu_mem(struct jit *j, const struct insn *in, const struct jit_alu *a)
 {
 	unsigned src = 0;
 
@@ -103,13 +96,13 @@ static void alu_mem(struct jit *j, const struct insn *in, const struct alu *a)
 	if (!a->imm)
 		src = jit_use(j, in->reg);
 	emit_rm(&j->e, a->s, a->s == 0 ? 0x8a : 0x8b, RCX, RAX, 0);
-	alu_apply(j, a, RCX, src, in->imm);
+	jit_alu_apply(j, a, RCX, src, in->imm);
 	if (a->writes)
 		emit_rm(&j->e, a->s, a->s == 0 ? 0x88 : 0x89, RCX, RAX, 0);
 	alu_flags(j, a, RCX);
 }
 
-static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
+static void alu_reg(struct jit *j, const struct insn *in, const struct jit_alu *a)
 {
 	bool mem = insn_is_mem(in);
 	unsigned g = in->form == FORM_R_RM ? in->reg : in->rm, src = 0, dst;
@@ -127,7 +120,7 @@ static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
 		emit_rr(&j->e, a->s < 2 ? 2 : a->s, 0x8b, RAX, dst);
 		dst = RAX;
 	}
-	alu_apply(j, a, dst, src, in->imm);
+	jit_alu_apply(j, a, dst, src, in->imm);
 	if (a->writes && jit_window_moves(j, in, &by))
 		jit_commit_sp(j, dst, by);
 	else if (a->writes)
@@ -135,13 +128,31 @@ static void alu_reg(struct jit *j, const struct insn *in, const struct alu *a)
 	alu_flags(j, a, dst);
 }
 
+/* AH to BH and an immediate. */
+static bool alu_high(struct jit *j, const struct insn *in, const struct jit_alu *a)
+{
+	unsigned g = in->rm - 4;
+	int32_t at = GPR_DISP(g) + 1;
+
+	emit_rm(&j->e, 2, 0x0fb6, RAX, RDI, at);
+	jit_alu_apply(j, a, RAX, 0, in->imm);
+	if (a->writes) {
+		emit_rm(&j->e, 0, 0x88, RAX, RDI, at);
+		jit_drop(j, g);
+	}
+	alu_flags(j, a, RAX);
+	return true;
+}
+
 static bool alu(struct jit *j, const struct insn *in)
 {
-	struct alu a = { .dead = j->dead[j->i] };
+	struct jit_alu a = { .dead = j->dead[j->i] };
 	bool mem = insn_is_mem(in);
 
 	if ((in->prefixes & INSN_PFX_LOCK) || !alu_kind(in, &a))
 		return false;
+	if (a.imm && !mem && !jit_byte_ok(in, in->rm, in->op_size))
+		return alu_high(j, in, &a);
 	if ((!a.imm && !jit_byte_ok(in, in->reg, in->op_size)) ||
 	    (!mem && !jit_byte_ok(in, in->rm, in->op_size)))
 		return false;
@@ -161,25 +172,19 @@ static bool unary(struct jit *j, const struct insn *in)
 
 	if (insn_is_mem(in) || !jit_byte_ok(in, in->rm, in->op_size))
 		return false;
-	if ((in->op == OP_INC || in->op == OP_DEC) && !dead)
-		return false; /* keeps the old carry: the handler knows how */
 	r = jit_use(j, in->rm);
 	if (in->op == OP_NEG && !dead)
 		store_src(j, s, r);
 	switch (in->op) {
-	case OP_INC: emit_alu_imm(&j->e, s, 0, r, 1); break;
-	case OP_DEC: emit_alu_imm(&j->e, s, 5, r, 1); break;
 	case OP_NOT: emit_rr(&j->e, s, s == 0 ? 0xf6 : 0xf7, 2, r); break;
 	default: emit_rr(&j->e, s, s == 0 ? 0xf6 : 0xf7, 3, r); break;
 	}
-	if (in->op == OP_INC || in->op == OP_DEC)
-		j->flags_live = false;
-	else if (in->op == OP_NEG)
+	if (in->op == OP_NEG)
 		j->flags_live = true;
 	jit_commit(j, in->rm, r);
 	if (in->op == OP_NEG && !dead) {
-		store_res(j, s, r);
-		store_cc(j, CC_SUB | s);
+		jit_store_res(j, s, r);
+		jit_store_cc(j, CC_SUB | s);
 	}
 	return true;
 }
@@ -201,12 +206,37 @@ static void store_carry_overflow(struct jit *j)
 	j->flags_live = false;
 }
 
+/* Shifts by CL, when nobody wants the flags: they would depend on the count. */
+static bool shift_cl(struct jit *j, const struct insn *in)
+{
+	unsigned s = insn_log2_size(in->op_size), digit, count, r;
+
+	switch (in->op) {
+	case OP_SHL:
+	case OP_SAL: digit = 4; break;
+	case OP_SHR: digit = 5; break;
+	case OP_SAR: digit = 7; break;
+	default: return false;
+	}
+	if (!j->dead[j->i])
+		return false;
+	count = jit_use(j, HV_RCX);
+	r = jit_use(j, in->rm);
+	emit_rr(&j->e, 2, 0x8b, RCX, count);
+	emit_rr(&j->e, s, 0xd3, digit, r);
+	jit_commit(j, in->rm, r);
+	j->flags_live = false;
+	return true;
+}
+
 static bool shift(struct jit *j, const struct insn *in)
 {
 	unsigned s = insn_log2_size(in->op_size), r, digit, count;
 
-	if (in->form == FORM_RM_CL || s < 2 || insn_is_mem(in))
+	if (s < 2 || insn_is_mem(in))
 		return false;
+	if (in->form == FORM_RM_CL)
+		return shift_cl(j, in);
 	count = (in->form == FORM_RM_I ? in->imm : 1) & (s == 3 ? 63 : 31);
 	switch (in->op) {
 	case OP_SHL:
@@ -231,8 +261,8 @@ static bool shift(struct jit *j, const struct insn *in)
 	if (j->dead[j->i])
 		return true;
 	store_carry_overflow(j);
-	store_res(j, s, r);
-	store_cc(j, CC_RES | s);
+	jit_store_res(j, s, r);
+	jit_store_cc(j, CC_RES | s);
 	return true;
 }
 
@@ -264,8 +294,31 @@ static bool imul(struct jit *j, const struct insn *in)
 	if (j->dead[j->i])
 		return true;
 	store_carry_overflow(j);
-	store_res(j, s, dst);
-	store_cc(j, CC_RES | s);
+	jit_store_res(j, s, dst);
+	jit_store_cc(j, CC_RES | s);
+	return true;
+}
+
+/* One-operand multiplication by a register: rDX:rAX. */
+static bool mul(struct jit *j, const struct insn *in)
+{
+	unsigned s = insn_log2_size(in->op_size), src, lo, hi;
+
+	if (s < 2 || insn_is_mem(in))
+		return false;
+	src = jit_use(j, in->rm);
+	lo = jit_use(j, HV_RAX);
+	emit_rr(&j->e, s, 0x8b, RAX, lo);
+	emit_rr(&j->e, s, 0xf7, in->op == OP_MUL ? 4 : 5, src);
+	hi = jit_def(j, HV_RDX);
+	emit_rr(&j->e, 3, 0x8b, hi, RDX);
+	jit_commit(j, HV_RDX, hi);
+	lo = jit_def(j, HV_RAX);
+	emit_rr(&j->e, 3, 0x8b, lo, RAX);
+	jit_commit(j, HV_RAX, lo);
+	store_carry_overflow(j);
+	jit_store_res(j, s, lo);
+	jit_store_cc(j, CC_RES | s);
 	return true;
 }
 
@@ -333,9 +386,13 @@ bool jit_arith(struct jit *j, const struct insn *in)
 {
 	switch (in->op) {
 	case OP_INC:
-	case OP_DEC:
+	case OP_DEC: return !(in->prefixes & INSN_PFX_LOCK) && jit_incdec(j, in);
 	case OP_NOT:
 	case OP_NEG: return !(in->prefixes & INSN_PFX_LOCK) && unary(j, in);
+	case OP_ADC:
+	case OP_SBB: return jit_with_carry(j, in);
+	case OP_MUL:
+	case OP_IMUL1: return mul(j, in);
 	case OP_ROL:
 	case OP_ROR:
 	case OP_SHL:

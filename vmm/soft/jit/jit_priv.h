@@ -76,6 +76,8 @@ unsigned jit_def(struct jit *j, unsigned g);
 void jit_commit(struct jit *j, unsigned g, unsigned host);
 /* The same for RSP, which has only moved. */
 void jit_commit_sp(struct jit *j, unsigned host, int32_t by);
+/* The value of @g has changed in struct cpu. */
+void jit_drop(struct jit *j, unsigned g);
 void jit_forget(struct jit *j);
 
 /* Byte registers AH to BH have no templates. */
@@ -128,6 +130,23 @@ unsigned jit_push_address(struct jit *j);
 unsigned jit_pop_address(struct jit *j);
 /* Guest RSP, in host register @sp, moves. */
 void jit_move_sp(struct jit *j, unsigned sp, int32_t by);
+
+/* ---- flags and two-operand arithmetic (arith.c, carry.c) ---- */
+
+struct jit_alu {
+	unsigned s, digit, kind; /* size, group-1 number, CC_ADD, CC_SUB or CC_LOGIC */
+	bool writes, dead, imm;
+};
+
+/* @dst op= @src or the immediate; the flags' other operand is stored before. RDX is lost. */
+void jit_alu_apply(struct jit *j, const struct jit_alu *a, unsigned dst, unsigned src,
+		   uint64_t imm);
+void jit_store_cc(struct jit *j, unsigned op);
+/* cc.res = the 2^@s bytes in @host; flags stay. RDX is lost. */
+void jit_store_res(struct jit *j, unsigned s, unsigned host);
+/* ADC and SBB with a register for destination; INC and DEC, which leave the carry as it was. */
+bool jit_with_carry(struct jit *j, const struct insn *in);
+bool jit_incdec(struct jit *j, const struct insn *in);
 
 /* ---- templates: false, with nothing emitted, when the handler has to do it ---- */
 

@@ -51,6 +51,14 @@ void jit_commit_sp(struct jit *j, unsigned host, int32_t by)
 	j->windows[0].moved += by;
 }
 
+void jit_drop(struct jit *j, unsigned g)
+{
+	for (unsigned i = 0; i < JIT_N_CACHE; i++)
+		if (j->guest[i] == g)
+			j->guest[i] = GUEST_NONE;
+	jit_window_written(j, g);
+}
+
 void jit_forget(struct jit *j)
 {
 	memset(j->guest, GUEST_NONE, sizeof(j->guest));
