@@ -31,7 +31,6 @@ enum control_op {
 	CONTROL_EXEC,	/* text: process JSON; fds: 0, 1, 2, or the terminal */
 	CONTROL_RESIZE, /* arg0 rows, arg1 columns */
 	CONTROL_STATS,	/* reply text: JSON */
-	CONTROL_UPDATE, /* text: resources JSON */
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */
 	CONTROL_EXITED, /* arg0: exit status as 0 to 255 */
 	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */

@@ -23,6 +23,12 @@
 
 struct guest;
 
+struct guest_stats {
+	uint64_t memory_total, memory_used; /* bytes, as the guest sees it */
+	uint64_t cpu_ns;
+	uint32_t n_processes;
+};
+
 struct guest_events {
 	void (*ready)(void *opaque);
 	/* @result: 0; negative errno of the guest. @why: what failed there, or "". */
@@ -30,6 +36,9 @@ struct guest_events {
 	/* @status: 0 to 255, 128 + signal */
 	void (*ended)(void *opaque, uint32_t id, unsigned status);
 	void (*died)(void *opaque, const struct err *err);
+	/* What kill() and stats() asked for under @tag. */
+	void (*killed)(void *opaque, uint64_t tag, int result);
+	void (*stats)(void *opaque, uint64_t tag, int result, const struct guest_stats *stats);
 	void *opaque;
 };
 
@@ -62,12 +71,6 @@ struct guest_process {
 	unsigned rows, cols;
 };
 
-struct guest_stats {
-	uint64_t memory_total, memory_used; /* bytes, as the guest sees it */
-	uint64_t cpu_ns;
-	uint32_t n_processes;
-};
-
 enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
 
 struct guest_ops {
@@ -78,12 +81,16 @@ struct guest_ops {
 		    const struct guest_events *events, struct guest **ret, struct err *err);
 	void (*free)(struct guest *guest);
 	int (*start)(struct guest *guest, const struct guest_process *process, struct err *err);
-	/* Return: 0; -ESRCH no such process. */
-	int (*kill)(struct guest *guest, uint32_t id, int sig, enum guest_kill whom);
-	int (*resize)(struct guest *guest, uint32_t id, unsigned rows, unsigned cols);
+	/*
+	 * Answered by killed() with 0, -ESRCH no such process, or another errno; not with @tag 0. A
+	 * guest that does not answer SIGKILL for the container's own process is ended. None of
+	 * these waits for the guest.
+	 */
+	void (*kill)(struct guest *guest, uint32_t id, int sig, enum guest_kill whom, uint64_t tag);
+	void (*resize)(struct guest *guest, uint32_t id, unsigned rows, unsigned cols);
 	int (*pause)(struct guest *guest, struct err *err);
 	int (*resume)(struct guest *guest, struct err *err);
-	int (*stats)(struct guest *guest, struct guest_stats *ret, struct err *err);
+	void (*stats)(struct guest *guest, uint64_t tag);
 	/* Called when nothing more is opened: drop rights. */
 	int (*lock_down)(struct guest *guest, struct err *err);
 };

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "bell.h"
 #include "guest.h"
 #include "pump.h"
 #include "share.h"
@@ -21,6 +22,9 @@ struct guest_proc {
 	struct guest_proc *next;
 	struct guest *guest;
 	uint32_t id;
+	struct guest_proc *next_start; /* of those that wait for their start */
+	struct command *command;       /* until it is sent */
+	uint32_t ports[3];
 	bool running, ended;
 	unsigned status;
 	uint32_t sent[2]; /* bytes of output it had sent when it ended, mod 2^32 */
@@ -46,13 +50,17 @@ struct guest {
 	struct vsock_backend vsock;
 	struct loop_watch vm_exit;
 	bool started, ready, paused;
+	bool renewing; /* what no two guests may share is on its way */
 	struct snapshot_plan snap;
 	atomic_bool hold; /* the vCPUs stop at the next ready signal */
 	struct loop_event restored_event;
 	bool resembles; /* there are others with the same random numbers: renew before use */
 
+	struct bells bells;
 	struct guest_proc *procs;
-	struct loop_timer drain; /* processes that have ended, with output on the way */
+	struct guest_proc *starts;  /* those whose command waits */
+	struct guest_proc *in_slot; /* whose command init has not taken yet */
+	struct loop_timer drain;    /* processes that have ended, with output on the way */
 
 	pthread_mutex_t lock;
 	struct loop_event signal_event;
@@ -70,13 +78,5 @@ struct guest {
 int guest_machine_start(struct guest *g, const struct guest_config *config, struct err *err);
 /* The machine holds at a point where a snapshot is due: take it, and let the guest go on. */
 void guest_snapshot_point(struct guest *g);
-
-/* ---- guest_vm.c ---- */
-
-/*
- * Give the guest the time, and random numbers that no other guest has.
- * Context: container init is in its command loop, nothing of the container runs.
- */
-int guest_renew(struct guest *g, struct err *err);
 
 #endif

@@ -12,13 +12,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -30,10 +30,11 @@
 #include "initx/guest.h"
 #include "initx/proto.h"
 
-#define BELL_TIMEOUT_S 60
-#define CHECK_NS       (20 * NSEC_PER_MSEC)
-#define SIGNAL_STATUS  128U
-#define SEED_BYTES     64
+#define BELL_TIMEOUT  (60 * NSEC_PER_SEC)
+#define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
+#define CHECK_NS      (20 * NSEC_PER_MSEC)
+#define SIGNAL_STATUS 128U
+#define SEED_WORDS    16
 
 /* ---- what init signals: vCPU threads ---- */
 
@@ -128,65 +129,6 @@ static void forget_port(struct guest *g, uint32_t port)
 		fd_close(fd);
 }
 
-/* ---- the doorbell ---- */
-
-/* Write all of @msg, read all of the answer. */
-static int ring(struct guest *g, const void *msg, size_t msg_len, void *answer, size_t len)
-{
-	struct timeval limit = { .tv_sec = BELL_TIMEOUT_S };
-	int AUTO_FD fd = -1;
-	int pair[2], r;
-
-	if (g->paused)
-		return -EBUSY;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return -errno;
-	fd = pair[1];
-	r = vm_vsock_connect(g->vm, INITX_DOORBELL_PORT, pair[0], NULL);
-	if (r < 0)
-		return r;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	if (fd_write_full(fd, msg, msg_len) < 0 || fd_read_full(fd, answer, len) != (ssize_t)len)
-		return -EIO;
-	return 0;
-}
-
-static int bell(struct guest *g, const uint32_t *words, size_t n, void *answer, size_t len)
-{
-	uint8_t buf[32];
-
-	for (size_t i = 0; i < n; i++)
-		le32_store(buf + 4 * i, words[i]);
-	return ring(g, buf, 4 * n, answer, len);
-}
-
-static int bell_i32(struct guest *g, const uint32_t *words, size_t n)
-{
-	uint8_t answer[4];
-	int r = bell(g, words, n, answer, sizeof(answer));
-
-	return r < 0 ? r : (int32_t)le32_load(answer);
-}
-
-int guest_renew(struct guest *g, struct err *err)
-{
-	uint8_t msg[4 + 4 + SEED_BYTES], answers[8];
-	int r;
-
-	guest_renew_time(vm_config_region(g->vm));
-	vm_config_written(g->vm, 0, sizeof(struct initx_program));
-	le32_store(msg, INITX_BELL_TIME);
-	le32_store(msg + 4, INITX_BELL_SEED);
-	if (getrandom(msg + 8, SEED_BYTES, 0) != SEED_BYTES)
-		return err_errno(err, errno, "random numbers for the guest");
-	r = ring(g, msg, sizeof(msg), answers, sizeof(answers));
-	if (r == 0)
-		r = (int32_t)le32_load(answers);
-	if (r == 0)
-		r = (int32_t)le32_load(answers + 4);
-	return r < 0 ? err_errno(err, -r, "give the guest its time and random numbers") : 0;
-}
-
 /* ---- processes ---- */
 
 static struct guest_proc *find_proc(struct guest *g, uint32_t id)
@@ -208,6 +150,7 @@ static void proc_free(struct guest_proc *p)
 	pump_stop(&p->in);
 	pump_stop(&p->out[0]);
 	pump_stop(&p->out[1]);
+	command_free(p->command);
 	free(p);
 }
 
@@ -231,7 +174,7 @@ static void settle(void *opaque)
 		unsigned status = p->status;
 
 		next = p->next;
-		if (!p->ended)
+		if (!p->ended || !p->running)
 			continue;
 		if (!is_delivered(p, 0) || !is_delivered(p, 1)) {
 			waiting = true;
@@ -271,19 +214,62 @@ static void fail(struct guest *g, const struct err *err)
 	g->events.died(g->events.opaque, err);
 }
 
+static void is_ready(struct guest *g)
+{
+	g->ready = true;
+	g->events.ready(g->events.opaque);
+}
+
+static void on_renewed(void *opaque, int result, const uint8_t *answers)
+{
+	struct guest *g = opaque;
+	struct err err = { 0 };
+
+	if (result == 0)
+		result = (int32_t)le32_load(answers);
+	if (result == 0)
+		result = (int32_t)le32_load(answers + 4);
+	if (result == 0) {
+		is_ready(g);
+		return;
+	}
+	err_errno(&err, -result, "give the guest its time and random numbers");
+	fail(g, &err);
+}
+
+/*
+ * Give the guest the time, and random numbers that no other guest has: container init is in its
+ * command loop, nothing of the container runs.
+ */
+static int renew(struct guest *g, struct err *err)
+{
+	struct bell_question q = { .words = { INITX_BELL_TIME, INITX_BELL_SEED },
+				   .n_words = 2 + SEED_WORDS,
+				   .answer_len = 8,
+				   .timeout_ns = BELL_TIMEOUT,
+				   .fn = on_renewed,
+				   .opaque = g };
+	const size_t len = SEED_WORDS * sizeof(q.words[0]);
+
+	guest_renew_time(vm_config_region(g->vm));
+	vm_config_written(g->vm, 0, sizeof(struct initx_program));
+	if (getrandom(q.words + 2, len, 0) != (ssize_t)len)
+		return err_errno(err, errno, "random numbers for the guest");
+	return bell_ring(&g->bells, &q) < 0 ? err_set(err, -ENOMEM, "doorbell: no memory") : 0;
+}
+
 /* Container init is in its command loop. */
 static void in_loop(struct guest *g)
 {
 	struct err err = { 0 };
 
-	if (g->ready)
+	if (g->ready || g->renewing)
 		return;
-	if (g->resembles && guest_renew(g, &err) < 0) {
+	g->renewing = g->resembles;
+	if (!g->resembles)
+		is_ready(g);
+	else if (renew(g, &err) < 0)
 		fail(g, &err);
-		return;
-	}
-	g->ready = true;
-	g->events.ready(g->events.opaque);
 }
 
 static void on_ready(struct guest *g)
@@ -303,6 +289,8 @@ static void on_restored(void *opaque)
 {
 	in_loop(opaque);
 }
+
+static void start_next(struct guest *g);
 
 static void on_signals(void *opaque)
 {
@@ -324,6 +312,9 @@ static void on_signals(void *opaque)
 			on_ready(g);
 		} else if (s.value == INITX_SIG_DONE) {
 			on_done(g, &s);
+		} else if (s.value == INITX_SIG_ACCEPTED) {
+			g->in_slot = NULL;
+			start_next(g);
 		}
 	}
 }
@@ -371,9 +362,12 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 		r = loop_event_init(loop, &g->restored_event, on_restored, g);
 	if (r < 0)
 		return err_errno(err, -r, "guest");
-	r = guest_machine_start(g, config, err);
+	r = bells_init(&g->bells, loop, err);
+	if (r == 0)
+		r = guest_machine_start(g, config, err);
 	if (r < 0)
 		return r;
+	g->bells.vm = g->vm;
 	/* Nothing will tell that it is ready: it was when it was saved. */
 	if (g->snap.from == SNAPSHOT_POINT_LATE)
 		loop_event_set(&g->restored_event);
@@ -387,6 +381,7 @@ static void vmguest_free(struct guest *g)
 
 	if (!g)
 		return;
+	bells_done(&g->bells);
 	while (g->procs)
 		proc_free(g->procs);
 	if (g->started) {
@@ -450,26 +445,17 @@ static void start_pumps(struct guest_proc *p, const struct guest_process *gp, st
 	pump_start(&p->out[1], loop, s->ours[2], gp->fds[2], false, on_output_end, p);
 }
 
-static int send_command(struct guest *g, const struct guest_process *gp, const struct streams *s,
-			struct err *err)
+static int build_command(struct guest *g, const struct guest_process *gp, const struct streams *s,
+			 struct command **ret, struct err *err)
 {
-	CLEANUP(command_freep) struct command *c = NULL;
-	size_t len;
 	const struct guestcmd gc = { .config = g->config,
 				     .process = gp->process,
 				     .id = gp->id,
 				     .init_id = gp->id == GUEST_INIT_ID ? 0 : GUEST_INIT_ID,
 				     .hook_state = gp->hook_state,
 				     .streams = s->cmd };
-	int r = guestcmd_build(&gc, &c, err);
 
-	if (r == 0)
-		r = command_place(c, vm_config_region(g->vm), err);
-	if (r < 0)
-		return r;
-	command_bytes(c, &len);
-	vm_config_written(g->vm, INITX_COMMAND_OFFSET, (uint32_t)len);
-	return 0;
+	return guestcmd_build(&gc, ret, err);
 }
 
 /* Which step failed: init has signalled it before it answered the bell. */
@@ -488,20 +474,81 @@ static uint32_t failed_step(struct guest *g, uint32_t id)
 	return step;
 }
 
+static void start_ended(struct guest_proc *p, int result, const char *why)
+{
+	struct guest *g = p->guest;
+	uint32_t id = p->id;
+
+	if (g->in_slot == p)
+		g->in_slot = NULL;
+	if (result < 0) {
+		for (unsigned i = 0; i < 3; i++)
+			forget_port(g, p->ports[i]);
+		proc_free(p);
+	} else {
+		p->running = true;
+	}
+	g->events.started(g->events.opaque, id, result, why);
+	if (result >= 0 && p->ended)
+		settle(g);
+	start_next(g);
+}
+
+static void on_start_answer(void *opaque, int result, const uint8_t *answer)
+{
+	struct guest_proc *p = opaque;
+	int32_t r = result < 0 ? result : (int32_t)le32_load(answer);
+
+	start_ended(p, MIN(r, 0),
+		    result < 0 ? "the guest does not answer"
+		    : r < 0    ? guestcmd_step_str(failed_step(p->guest, p->id))
+			       : "");
+}
+
+/*
+ * Put the next command into the slot when init has taken the one before. The guest connects while
+ * it answers; what the process says meanwhile waits.
+ */
+static void start_next(struct guest *g)
+{
+	struct guest_proc *p = g->starts;
+	const struct bell_question look = { .words = { INITX_BELL_BELL },
+					    .n_words = 1,
+					    .answer_len = 4,
+					    .timeout_ns = BELL_TIMEOUT,
+					    .fn = on_start_answer,
+					    .opaque = p };
+	size_t len;
+	int r;
+
+	if (!p || g->in_slot)
+		return;
+	g->starts = p->next_start;
+	g->in_slot = p;
+	r = command_place(p->command, vm_config_region(g->vm), NULL);
+	if (r == 0) {
+		command_bytes(p->command, &len);
+		vm_config_written(g->vm, INITX_COMMAND_OFFSET, (uint32_t)len);
+		r = bell_ring(&g->bells, &look);
+	}
+	command_free(STEAL_PTR(p->command));
+	if (r < 0)
+		start_ended(p, r, "the guest takes no commands");
+}
+
 static int vmguest_start(struct guest *g, const struct guest_process *gp, struct err *err)
 {
-	static const uint32_t look[] = { INITX_BELL_BELL };
 	struct streams s = {
 		.cmd = { .terminal = gp->process->terminal, .rows = gp->rows, .cols = gp->cols },
 		.ours = { -1, -1, -1 }
 	};
-	struct guest_proc *p = calloc(1, sizeof(*p));
+	struct guest_proc *p = calloc(1, sizeof(*p)), **last = &g->starts;
 	int r = p ? open_streams(g, gp, &s) : -ENOMEM;
 
 	if (r < 0)
 		err_errno(err, -r, "streams of a process");
 	if (r == 0)
-		r = send_command(g, gp, &s, err);
+		r = build_command(g, gp, &s, &p->command, err);
 	if (r < 0) {
 		close_streams(g, &s);
 		for (unsigned i = 0; i < 3; i++)
@@ -511,44 +558,86 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 	}
 	p->guest = g;
 	p->id = gp->id;
+	memcpy(p->ports, s.cmd.ports, sizeof(p->ports));
 	p->next = g->procs;
 	g->procs = p;
-	/* The guest connects while it answers; what the process says meanwhile waits. */
+	while (*last)
+		last = &(*last)->next_start;
+	*last = p;
 	start_pumps(p, gp, &s);
-	r = bell_i32(g, look, 1);
-	if (r < 0) {
-		uint32_t step = failed_step(g, gp->id);
-
-		for (unsigned i = 0; i < 3; i++)
-			forget_port(g, s.cmd.ports[i]);
-		proc_free(p);
-		g->events.started(g->events.opaque, gp->id, r, guestcmd_step_str(step));
-		return 0;
-	}
-	p->running = true;
-	g->events.started(g->events.opaque, gp->id, 0, "");
-	if (p->ended)
-		settle(g);
+	start_next(g);
 	return 0;
 }
 
 /* ---- the rest ---- */
 
-static int vmguest_kill(struct guest *g, uint32_t id, int sig, enum guest_kill whom)
-{
-	const uint32_t words[] = { INITX_BELL_KILL, id, (uint32_t)sig,
-				   whom == GUEST_KILL_ALL     ? INITX_KILL_ALL
-				   : whom == GUEST_KILL_GROUP ? INITX_KILL_GROUP
-							      : 0 };
+/* A question whose answer somebody waits for. */
+struct asked {
+	struct guest *guest;
+	uint64_t tag;
+	bool must_end; /* no answer: end the container */
+};
 
-	return bell_i32(g, words, ARRAY_LEN(words));
+static void ask(struct guest *g, const struct asked *asked, struct bell_question *q)
+{
+	struct asked *a = malloc(sizeof(*a));
+
+	if (!a)
+		return;
+	*a = *asked;
+	q->opaque = a;
+	if (bell_ring(&g->bells, q) < 0)
+		free(a);
 }
 
-static int vmguest_resize(struct guest *g, uint32_t id, unsigned rows, unsigned cols)
+static void on_killed(void *opaque, int result, const uint8_t *answer)
 {
-	const uint32_t words[] = { INITX_BELL_WINS, id, rows, cols };
+	AUTO_FREE struct asked *a = opaque;
+	struct guest *g = a->guest;
 
-	return bell_i32(g, words, ARRAY_LEN(words));
+	if (a->tag)
+		g->events.killed(g->events.opaque, a->tag,
+				 result < 0 ? result : (int32_t)le32_load(answer));
+	if (a->must_end && result < 0)
+		g->events.ended(g->events.opaque, GUEST_INIT_ID, SIGNAL_STATUS + SIGKILL);
+}
+
+static void vmguest_kill(struct guest *g, uint32_t id, int sig, enum guest_kill whom, uint64_t tag)
+{
+	const uint32_t flags = whom == GUEST_KILL_ALL	  ? INITX_KILL_ALL
+			       : whom == GUEST_KILL_GROUP ? INITX_KILL_GROUP
+							  : 0;
+	struct asked asked = { .guest = g, .tag = tag };
+	struct bell_question q = { .words = { INITX_BELL_KILL, id, (uint32_t)sig, flags },
+				   .n_words = 4,
+				   .answer_len = 4,
+				   .timeout_ns = BELL_TIMEOUT,
+				   .fn = on_killed };
+
+	asked.must_end = sig == SIGKILL && id == GUEST_INIT_ID;
+	if (asked.must_end)
+		q.timeout_ns = KILL_TIMEOUT;
+	/* A machine that stands still gets the signal when it goes on. */
+	if (g->paused && tag) {
+		asked.tag = 0;
+		g->events.killed(g->events.opaque, tag, 0);
+	}
+	ask(g, &asked, &q);
+}
+
+static void on_resized(void *opaque, int result, const uint8_t *answer)
+{
+}
+
+static void vmguest_resize(struct guest *g, uint32_t id, unsigned rows, unsigned cols)
+{
+	const struct bell_question q = { .words = { INITX_BELL_WINS, id, rows, cols },
+					 .n_words = 4,
+					 .answer_len = 4,
+					 .timeout_ns = BELL_TIMEOUT,
+					 .fn = on_resized };
+
+	bell_ring(&g->bells, &q);
 }
 
 static int vmguest_pause(struct guest *g, struct err *err)
@@ -556,6 +645,7 @@ static int vmguest_pause(struct guest *g, struct err *err)
 	if (!g->paused)
 		vm_quiesce(g->vm);
 	g->paused = true;
+	bells_hold(&g->bells);
 	return 0;
 }
 
@@ -564,23 +654,36 @@ static int vmguest_resume(struct guest *g, struct err *err)
 	if (g->paused)
 		vm_resume(g->vm);
 	g->paused = false;
+	bells_release(&g->bells);
 	return 0;
 }
 
-static int vmguest_stats(struct guest *g, struct guest_stats *ret, struct err *err)
+static void on_stats(void *opaque, int result, const uint8_t *b)
 {
-	static const uint32_t words[] = { INITX_BELL_STAT };
-	uint8_t b[sizeof(struct initx_stat)];
-	int r = bell(g, words, 1, b, sizeof(b));
+	AUTO_FREE struct asked *a = opaque;
+	struct guest_stats stats = { 0 };
 
-	if (r == -EBUSY)
-		return 0;
-	if (r < 0)
-		return err_errno(err, -r, "ask the guest");
-	ret->n_processes = le32_load(b + 4);
-	ret->memory_total = le64_load(b + 8);
-	ret->memory_used = ret->memory_total - MIN(ret->memory_total, le64_load(b + 16));
-	return 0;
+	if (result == 0) {
+		stats.n_processes = le32_load(b + 4);
+		stats.memory_total = le64_load(b + 8);
+		stats.memory_used = stats.memory_total - MIN(stats.memory_total, le64_load(b + 16));
+	}
+	a->guest->events.stats(a->guest->events.opaque, a->tag, result, &stats);
+}
+
+static void vmguest_stats(struct guest *g, uint64_t tag)
+{
+	static const struct guest_stats none;
+	struct bell_question q = { .words = { INITX_BELL_STAT },
+				   .n_words = 1,
+				   .answer_len = sizeof(struct initx_stat),
+				   .timeout_ns = BELL_TIMEOUT,
+				   .fn = on_stats };
+
+	if (g->paused)
+		g->events.stats(g->events.opaque, tag, 0, &none);
+	else
+		ask(g, &(struct asked){ .guest = g, .tag = tag }, &q);
 }
 
 static const struct guest_ops vm_ops = {

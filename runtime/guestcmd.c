@@ -111,7 +111,7 @@ static void add_limits(struct guestcmd_build *b, const struct oci_process *p)
 
 	if (p->oom_score_adj.set)
 		guestcmd_add(b, INITX_ITEM_OOM_SCORE, text,
-		    (size_t)snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj.v));
+			     (size_t)snprintf(text, sizeof(text), "%d", (int)p->oom_score_adj.v));
 	if (!n || b->r < 0)
 		return;
 	bytes = calloc(n, RLIMIT_BYTES);

@@ -18,7 +18,8 @@ struct guestcmd {
 	uint32_t id;	  /* of the command */
 	uint32_t init_id; /* the command whose namespaces it enters; 0: it is the container's own
 			   * process, which gets new ones, and the container's mounts */
-	const char *hook_state; /* what startContainer hooks read; for the container's own process */
+	const char
+		*hook_state; /* what startContainer hooks read; for the container's own process */
 	struct guestcmd_streams streams;
 };
 

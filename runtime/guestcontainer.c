@@ -2,11 +2,12 @@
 /*
  * What the first process of a container brings with it into the guest.
  *
- * Theory of operation. The guest's init has made /dev, /dev/pts, /dev/mqueue and /sys before; their mounts
- * of the configuration change those. /proc and everything else is mounted anew, in the order of the
- * configuration, in the container's own mount namespace. Binds are assembled on the host and come with the
- * root; those below /dev, /proc and /sys are then under the guest's file systems, so the root alone, without what
- * is mounted in it, is bound to a second place for a moment, and they are bound from there.
+ * Theory of operation. The guest's init has made /dev, /dev/pts, /dev/mqueue and /sys before; their
+ * mounts of the configuration change those. /proc and everything else is mounted anew, in the order
+ * of the configuration, in the container's own mount namespace. Binds are assembled on the host and
+ * come with the root; those below /dev, /proc and /sys are then under the guest's file systems, so
+ * the root alone, without what is mounted in it, is bound to a second place for a moment, and they
+ * are bound from there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -59,7 +60,8 @@ static void change_mount(struct guestcmd_build *b, const char *target, uint64_t 
 	add_mount(b, INITX_ITEM_MOUNT, "", target, "", flags, data);
 }
 
-/* Whether init has made it: then the mount changes it, since a second one would hide what it holds. */
+/* Whether init has made it: then the mount changes it, since a second one would hide what it holds.
+ */
 static bool is_given(const char *type, const char *target)
 {
 	static const char *const given[][2] = { { "tmpfs", "/dev" },
@@ -86,8 +88,8 @@ static void add_new_mount(struct guestcmd_build *b, const struct oci_mount *m, c
 	}
 	if (!strstr(m->flags.data, "mode="))
 		own = (uint64_t)INITX_COPY_UP_OWNER << 32;
-	add_mount(b, INITX_ITEM_COPY_UP, source, target, type,
-		  own | (flags & ~(uint64_t)MS_RDONLY), m->flags.data);
+	add_mount(b, INITX_ITEM_COPY_UP, source, target, type, own | (flags & ~(uint64_t)MS_RDONLY),
+		  m->flags.data);
 	if (flags & MS_RDONLY)
 		change_mount(b, target, flags | MS_REMOUNT | MS_BIND, "");
 }
@@ -122,7 +124,8 @@ static void add_bind(struct guestcmd_build *b, const struct oci_mount *m, const 
 	if (guestcmd_replaces_own(m))
 		return;
 	if (!guestcmd_is_below_own(target)) {
-		/* On itself: it gets an entry of its own, and flags that the guest's kernel heeds. */
+		/* On itself: it gets an entry of its own, and flags that the guest's kernel heeds.
+		 */
 		add_mount(b, INITX_ITEM_MOUNT, target, target, "", flags, "");
 		return;
 	}
@@ -161,12 +164,9 @@ static void add_root_propagation(struct guestcmd_build *b, const char *word)
 		const char *word;
 		uint64_t flags;
 	} words[] = {
-		{ "shared", MS_SHARED },
-		{ "rshared", MS_SHARED | MS_REC },
-		{ "slave", MS_SLAVE },
-		{ "rslave", MS_SLAVE | MS_REC },
-		{ "unbindable", MS_UNBINDABLE },
-		{ "runbindable", MS_UNBINDABLE | MS_REC },
+		{ "shared", MS_SHARED },	 { "rshared", MS_SHARED | MS_REC },
+		{ "slave", MS_SLAVE },		 { "rslave", MS_SLAVE | MS_REC },
+		{ "unbindable", MS_UNBINDABLE }, { "runbindable", MS_UNBINDABLE | MS_REC },
 	};
 
 	for (unsigned i = 0; word && i < ARRAY_LEN(words); i++) {

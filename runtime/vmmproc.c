@@ -35,6 +35,7 @@ struct conn {
 	struct vmmproc *vp;
 	struct loop_watch watch;
 	int fd;
+	uint64_t tag;	  /* names it in questions to the guest */
 	uint32_t process; /* the one it stands for, 0 for none */
 	char name[200];	  /* of its program, for messages */
 };
@@ -44,13 +45,13 @@ struct vmmproc {
 	struct loop *loop;
 	struct guest *guest;
 	struct loop_watch parent, listener, signals;
-	struct loop_timer end_timer;
 	int parent_fd, listen_fd, signal_fd;
 	int stdio[3];
 	int tty; /* the terminal's slave, for its size */
 	bool ready, started, ended;
 	struct conn *starter; /* the connection that asked for START, while it waits */
 	uint32_t last_id;
+	uint64_t last_tag;
 	unsigned n_conns;
 	struct conn *conns;
 	unsigned status;
@@ -114,7 +115,7 @@ static struct conn *conn_of(struct vmmproc *vp, uint32_t process)
 static void conn_broken(struct conn *c)
 {
 	if (c->process && c->vp->guest)
-		guest_backend_ops->kill(c->vp->guest, c->process, SIGKILL, GUEST_KILL_ONE);
+		guest_backend_ops->kill(c->vp->guest, c->process, SIGKILL, GUEST_KILL_ONE, 0);
 	conn_close(c);
 }
 
@@ -205,7 +206,6 @@ static void serve_kill(struct conn *c, const struct control_msg *m)
 {
 	static const enum guest_kill kinds[] = { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
 	uint32_t id = c->process ? c->process : GUEST_INIT_ID;
-	int r;
 
 	if (m->arg1 < 0 || m->arg1 > CONTROL_KILL_ALL || m->arg0 < 0 || m->arg0 > 64) {
 		conn_reply(c, -EINVAL, NULL);
@@ -218,24 +218,8 @@ static void serve_kill(struct conn *c, const struct control_msg *m)
 			finish(c->vp, 128 + (unsigned)m->arg0);
 		return;
 	}
-	r = guest_backend_ops->kill(c->vp->guest, id, m->arg0, kinds[m->arg1]);
 	/* A signal for an executed process is not answered: its connection carries events. */
-	if (!c->process)
-		conn_reply(c, r, r == -ESRCH ? "container not running" : NULL);
-}
-
-static void serve_stats(struct conn *c)
-{
-	struct guest_stats s = { 0 };
-	struct err err = { 0 };
-	int r = guest_backend_ops->stats(c->vp->guest, &s, &err);
-	char text[256];
-
-	snprintf(text, sizeof(text),
-		 "{\"memory_total\":%llu,\"memory_used\":%llu,\"cpu_ns\":%llu,\"processes\":%u}",
-		 (unsigned long long)s.memory_total, (unsigned long long)s.memory_used,
-		 (unsigned long long)s.cpu_ns, s.n_processes);
-	conn_reply(c, r, r < 0 ? err.msg : text);
+	guest_backend_ops->kill(c->vp->guest, id, m->arg0, kinds[m->arg1], c->process ? 0 : c->tag);
 }
 
 static void serve_request(struct conn *c, struct control_msg *m)
@@ -248,7 +232,7 @@ static void serve_request(struct conn *c, struct control_msg *m)
 	case CONTROL_START: serve_start(c); return;
 	case CONTROL_EXEC: serve_exec(c, m); return;
 	case CONTROL_KILL: serve_kill(c, m); return;
-	case CONTROL_STATS: serve_stats(c); return;
+	case CONTROL_STATS: guest_backend_ops->stats(vp->guest, c->tag); return;
 	case CONTROL_PAUSE:
 		r = guest_backend_ops->pause(vp->guest, &err);
 		conn_reply(c, r, err.msg);
@@ -262,7 +246,6 @@ static void serve_request(struct conn *c, struct control_msg *m)
 			guest_backend_ops->resize(vp->guest, c->process, (unsigned)m->arg0,
 						  (unsigned)m->arg1);
 		return;
-	case CONTROL_UPDATE: conn_reply(c, 0, NULL); return;
 	case CONTROL_REPLY:
 	case CONTROL_EXITED:
 	case CONTROL_SNAPSHOT:
@@ -301,6 +284,7 @@ static void on_listener(void *opaque, uint32_t events)
 	}
 	c->vp = vp;
 	c->fd = fd;
+	c->tag = ++vp->last_tag;
 	if (loop_watch_add(vp->loop, &c->watch, fd, EPOLLIN, on_conn, c) < 0) {
 		fd_close(fd);
 		free(c);
@@ -385,6 +369,36 @@ static void on_ended(void *opaque, uint32_t id, unsigned status)
 	conn_close(c);
 }
 
+static struct conn *conn_tagged(struct vmmproc *vp, uint64_t tag)
+{
+	struct conn *c = vp->conns;
+
+	while (c && c->tag != tag)
+		c = c->next;
+	return c;
+}
+
+static void on_killed(void *opaque, uint64_t tag, int result)
+{
+	struct conn *c = conn_tagged(opaque, tag);
+
+	if (c)
+		conn_reply(c, result, result == -ESRCH ? "container not running" : NULL);
+}
+
+static void on_stats(void *opaque, uint64_t tag, int result, const struct guest_stats *s)
+{
+	struct conn *c = conn_tagged(opaque, tag);
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "{\"memory_total\":%llu,\"memory_used\":%llu,\"cpu_ns\":%llu,\"processes\":%u}",
+		 (unsigned long long)s->memory_total, (unsigned long long)s->memory_used,
+		 (unsigned long long)s->cpu_ns, s->n_processes);
+	if (c)
+		conn_reply(c, result, result < 0 ? "the guest does not answer" : text);
+}
+
 static void on_died(void *opaque, const struct err *err)
 {
 	struct vmmproc *vp = opaque;
@@ -415,7 +429,7 @@ static void on_signal(void *opaque, uint32_t events)
 			continue;
 		}
 		if (vp->started)
-			guest_backend_ops->kill(vp->guest, GUEST_INIT_ID, sig, GUEST_KILL_ONE);
+			guest_backend_ops->kill(vp->guest, GUEST_INIT_ID, sig, GUEST_KILL_ONE, 0);
 		else if (sig == SIGTERM || sig == SIGINT)
 			finish(vp, 128 + (unsigned)sig);
 	}
@@ -568,7 +582,13 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					 .snapshot = vp->config->snapshot,
 					 .maker_fd = vp->config->maker_fd,
 					 .snapshot_wait = vp->config->snapshot_wait };
-	const struct guest_events events = { on_ready, on_started, on_ended, on_died, vp };
+	const struct guest_events events = { .ready = on_ready,
+					     .started = on_started,
+					     .ended = on_ended,
+					     .died = on_died,
+					     .killed = on_killed,
+					     .stats = on_stats,
+					     .opaque = vp };
 
 	return guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
 }

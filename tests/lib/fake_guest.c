@@ -107,8 +107,8 @@ static void on_end(void *opaque, uint32_t events)
 	waitpid(t->pid, &status, 0);
 	task_free(t);
 	g->events.ended(g->events.opaque, id,
-			WIFSIGNALED(status) ? 128 + (unsigned)WTERMSIG(status) :
-					      (unsigned)WEXITSTATUS(status));
+			WIFSIGNALED(status) ? 128 + (unsigned)WTERMSIG(status)
+					    : (unsigned)WEXITSTATUS(status));
 }
 
 static void child(const struct guest_process *gp, int err_fd)
@@ -166,7 +166,7 @@ static int fake_start(struct guest *g, const struct guest_process *gp, struct er
 	return 0;
 }
 
-static int fake_kill(struct guest *g, uint32_t id, int sig, enum guest_kill whom)
+static int signal_tasks(struct guest *g, uint32_t id, int sig, enum guest_kill whom)
 {
 	int n = 0;
 
@@ -179,28 +179,37 @@ static int fake_kill(struct guest *g, uint32_t id, int sig, enum guest_kill whom
 	return n ? 0 : -ESRCH;
 }
 
-static int fake_resize(struct guest *g, uint32_t id, unsigned rows, unsigned cols)
+static void fake_kill(struct guest *g, uint32_t id, int sig, enum guest_kill whom, uint64_t tag)
 {
-	return 0;
+	int r = signal_tasks(g, id, sig, whom);
+
+	if (tag)
+		g->events.killed(g->events.opaque, tag, r);
+}
+
+static void fake_resize(struct guest *g, uint32_t id, unsigned rows, unsigned cols)
+{
 }
 
 static int fake_pause(struct guest *g, struct err *err)
 {
-	fake_kill(g, 0, SIGSTOP, GUEST_KILL_ALL);
+	signal_tasks(g, 0, SIGSTOP, GUEST_KILL_ALL);
 	return 0;
 }
 
 static int fake_resume(struct guest *g, struct err *err)
 {
-	fake_kill(g, 0, SIGCONT, GUEST_KILL_ALL);
+	signal_tasks(g, 0, SIGCONT, GUEST_KILL_ALL);
 	return 0;
 }
 
-static int fake_stats(struct guest *g, struct guest_stats *ret, struct err *err)
+static void fake_stats(struct guest *g, uint64_t tag)
 {
+	struct guest_stats stats = { 0 };
+
 	for (struct task *t = g->tasks; t; t = t->next)
-		ret->n_processes++;
-	return 0;
+		stats.n_processes++;
+	g->events.stats(g->events.opaque, tag, 0, &stats);
 }
 
 static const struct guest_ops fake_ops = {

@@ -121,7 +121,8 @@ static void identity(void)
 	number("no_new_privs", prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
 	key("ambient");
 	for (int i = 0; i < CAPS; i++)
-		printf("%s%d", i ? ", " : "[", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0));
+		printf("%s%d", i ? ", " : "[",
+		       prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, i, 0, 0));
 	putchar(']');
 }
 
@@ -175,7 +176,8 @@ static void nodes(char **v)
 		printf("%s\n    ", sep);
 		print_string(*v);
 		printf(": [%d, \"%o\", %u, %u, \"%llx\"]", r, st.st_mode, st.st_uid, st.st_gid,
-		       (unsigned long long)(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? st.st_rdev : 0));
+		       (unsigned long long)(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode) ? st.st_rdev
+										       : 0));
 	}
 	putchar('}');
 }
