@@ -35,6 +35,11 @@ static const struct {
 	[GUEST_WRITER] = { RTG_EMIT_PAYLOAD, { "writer.rtg", "payload.rtg", "common.rtg" } },
 };
 
+const char *const *guest_program_files(enum guest_program which)
+{
+	return programs[which].files;
+}
+
 static const struct rtg_source *find_source(const char *name)
 {
 	for (size_t i = 0; i < n_guest_sources; i++)

@@ -48,6 +48,9 @@ struct guest_values {
 int guest_compile(enum guest_program which, enum rtg_arch arch, const struct guest_values *values,
 		  struct rtg_output *ret, struct err *err);
 
+/* Names of the source files of a program, ended by NULL. */
+const char *const *guest_program_files(enum guest_program which);
+
 /**
  * guest_place_program() - Write a program block into the config region
  * @config:	The region, INITX_CONFIG_SIZE bytes; commands in it stay

@@ -334,6 +334,32 @@ static void survives_a_reset_of_vsock(void **state)
 	assert_string_equal(out, "again\n");
 }
 
+/*
+ * A process that may (the RAM disk's root holds every capability) writes to the mailbox and the
+ * timeslice page: at words and elsewhere, in every width, what init would say among it. The machine
+ * lives on. (Every offset: tests/unit/vmm/test_mailbox.c.)
+ */
+static void lives_with_a_hostile_mailbox_writer(void **state)
+{
+	static const char script[] =
+		"mknod /tmp/mem c 1 1 && ln -sf /tmp/mem /dev/mem && "
+		"devmem 0xf0000018 32 777777 && devmem 0xf0000000 32 0x444f4e45 && "
+		"for base in 0xf0000000 0xf0001000; do for width in 8 16 32 64; do "
+		"for off in 0 1 4 8 16 24 28 36 37 40 2048 4088; do "
+		"for v in 0 0xffffffff 0x444f4e45 0x55534552; do "
+		"devmem $((base + off)) $width $v 2>/dev/null; "
+		"done; devmem $((base + off)) $width >/dev/null 2>&1; done; done; done; "
+		"rm /dev/mem /tmp/mem; echo wrote";
+	struct guest_done d;
+	char out[64];
+
+	assert_true(guest_vm_shell(g, script, out, sizeof(out), &d));
+	assert_string_equal(out, "wrote\n");
+	assert_true(guest_vm_wait(g, 777777, 0, &d)); /* it did get there */
+	assert_true(guest_vm_shell(g, "echo alive", out, sizeof(out), &d));
+	assert_string_equal(out, "alive\n");
+}
+
 /* init's own memory, in pages: the same after many commands. */
 static void keeps_its_memory(void **state)
 {
@@ -429,6 +455,7 @@ int main(void)
 		cmocka_unit_test(a_doorbell_that_stops_is_dropped),
 		cmocka_unit_test(survives_a_reset_of_vsock),
 		cmocka_unit_test(keeps_its_memory),
+		cmocka_unit_test(lives_with_a_hostile_mailbox_writer),
 		cmocka_unit_test(runs_programs_before_container_init),
 	};
 

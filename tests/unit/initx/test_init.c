@@ -1,132 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Regular init against a scripted kernel: the interpreter runs its source, and this file answers
- * the system calls, as the machine would or with an error at one of them.
+ * Regular init against a scripted kernel (script_kernel.h): its phases, and what it says of each
+ * system call that fails.
  */
 #include "test.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/checked.h"
-#include "base/fd.h"
-#include "initx/guest.h"
-
-#define LOG_MAX 8192
-
-struct kernel {
-	char log[LOG_MAX], console[LOG_MAX];
-	long fail_nr;	  /* this system call */
-	unsigned fail_at; /* its n-th use, from 1 */
-	int fail_errno;
-	unsigned n_uses;
-	uint64_t mailbox, timeslice, config;
-	unsigned n_maps, n_sleeps;
-	uint32_t mailbox_words[8];
-	/* what the host puts into the config region when it is mapped */
-	const uint8_t *program;
-	size_t program_len;
-};
-
-static void note(struct kernel *k, const char *what, const char *arg)
-{
-	size_t at = strlen(k->log);
-
-	snprintf(k->log + at, sizeof(k->log) - at, "%s%s%s\n", what, arg ? " " : "",
-		 arg ? arg : "");
-}
-
-static const char *text(struct rtg_machine *m, uint64_t addr)
-{
-	const char *s = addr ? rtg_machine_ptr(m, addr, 1) : "";
-
-	return s ? s : "(bad address)";
-}
-
-static int64_t do_mmap(struct kernel *k, struct rtg_machine *m, const uint64_t *a)
-{
-	uint64_t p = rtg_machine_map(m, a[1]);
-
-	if (!p)
-		return -ENOMEM;
-	if (a[5] == INITX_MAILBOX_PHYS)
-		k->mailbox = p;
-	else if (a[5] == INITX_TIMESLICE_PHYS)
-		k->timeslice = p;
-	else if (a[5] == INITX_CONFIG_PHYS)
-		k->config = p;
-	if (p == k->config && k->program)
-		memcpy(rtg_machine_ptr(m, p, k->program_len), k->program, k->program_len);
-	k->n_maps++;
-	return (int64_t)p;
-}
-
-static void save_mailbox(struct kernel *k, struct rtg_machine *m)
-{
-	const uint8_t *p = k->mailbox ? rtg_machine_ptr(m, k->mailbox, 32) : NULL;
-
-	for (int i = 0; p && i < 8; i++)
-		k->mailbox_words[i] = le32_load(p + 4 * i);
-}
-
-static bool on_syscall(void *opaque, struct rtg_machine *m, int64_t nr, const uint64_t a[6],
-		       int64_t *ret)
-{
-	struct kernel *k = opaque;
-
-	*ret = 0;
-	if (nr == k->fail_nr && ++k->n_uses == k->fail_at) {
-		*ret = -k->fail_errno;
-		note(k, "FAIL", NULL);
-		return true;
-	}
-	switch (nr) {
-	case SYS_mkdirat: note(k, "mkdir", text(m, a[1])); break;
-	case SYS_mknodat: note(k, "mknod", text(m, a[1])); break;
-	case SYS_mount: note(k, "mount", text(m, a[1])); break;
-	case SYS_unlinkat: note(k, "unlink", text(m, a[1])); break;
-	case SYS_init_module: note(k, "module", NULL); break;
-	case SYS_openat:
-		note(k, "open", text(m, a[1]));
-		*ret = 5;
-		break;
-	case SYS_setsid: note(k, "setsid", NULL); break;
-	case SYS_dup3: note(k, "dup", NULL); break;
-	case SYS_mmap: *ret = do_mmap(k, m, a); break;
-	case SYS_madvise: note(k, a[2] == 10 ? "dontfork" : "madvise", NULL); break;
-	case SYS_clock_settime: note(k, "clock", NULL); break;
-	case SYS_reboot:
-		note(k, "reboot", NULL);
-		save_mailbox(k, m);
-		return false;
-	case SYS_nanosleep: /* nothing to do any more: init waits for a program */
-		save_mailbox(k, m);
-		return k->n_sleeps++ < 3;
-	case SYS_write:
-		strncat(k->console, text(m, a[1]),
-			MIN(a[2], sizeof(k->console) - 1 - strlen(k->console)));
-		*ret = (int64_t)a[2];
-		break;
-	default: break;
-	}
-	return true;
-}
-
-static char *read_source(const char *name)
-{
-	char path[512];
-	char *buf = calloc(1, 65536);
-	int AUTO_FD fd = -1;
-
-	snprintf(path, sizeof(path), "%s/%s", GUEST_DIR, name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	assert_true(fd >= 0 && fd_read_full(fd, buf, 65535) > 0);
-	return buf;
-}
+#include "base/cleanup.h"
+#include "script_kernel.h"
 
 static void run(struct kernel *k, struct rtg_run_result *ret)
 {
@@ -137,7 +23,7 @@ static void run(struct kernel *k, struct rtg_run_result *ret)
 	static const struct rtg_config configs[] = { { "MAILBOX_PHYS_ADDR", "0xf0000000" },
 						     { "TIMESLICE_PHYS_ADDR", "0xf0001000" },
 						     { "CONFIG_PHYS_ADDR", "0xf0003000" } };
-	AUTO_FREE char *init = read_source("init.rtg"), *common = read_source("common.rtg");
+	AUTO_FREE char *init = script_source("init.rtg"), *common = script_source("common.rtg");
 	struct rtg_source src[] = { { "init.rtg", init, strlen(init) },
 				    { "common.rtg", common, strlen(common) } };
 	struct rtg_options opt = { .flags = flags,
@@ -148,7 +34,7 @@ static void run(struct kernel *k, struct rtg_run_result *ret)
 				   .n_blobs = 1,
 				   .consts = guest_consts,
 				   .n_consts = n_guest_consts,
-				   .syscall = on_syscall,
+				   .syscall = script_syscall,
 				   .syscall_opaque = k };
 	struct rtg_output out;
 	struct err err = { 0 };
