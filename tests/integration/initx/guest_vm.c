@@ -455,23 +455,33 @@ int guest_vm_send(struct guest_vm *g, struct command *c)
 	return guest_vm_bell(g, bell, 1);
 }
 
-static bool find_done_locked(struct guest_vm *g, uint32_t id, struct guest_done *ret)
+static struct guest_done *find_done_locked(struct guest_vm *g, uint32_t id)
 {
 	uint64_t first = g->n_done > GUEST_MAX_DONE ? g->n_done - GUEST_MAX_DONE : 0;
 
 	for (uint64_t i = first; i < g->n_done; i++) {
-		if (g->done[i % GUEST_MAX_DONE].id == id) {
-			*ret = g->done[i % GUEST_MAX_DONE];
-			return true;
-		}
+		if (g->done[i % GUEST_MAX_DONE].id == id)
+			return &g->done[i % GUEST_MAX_DONE];
 	}
-	return false;
+	return NULL;
+}
+
+bool guest_vm_forget(struct guest_vm *g, uint32_t id)
+{
+	struct guest_done *d;
+
+	pthread_mutex_lock(&g->lock);
+	d = find_done_locked(g, id);
+	if (d)
+		d->id = 0;
+	pthread_mutex_unlock(&g->lock);
+	return d != NULL;
 }
 
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret)
 {
+	const struct guest_done *found;
 	struct timespec until;
-	bool found;
 
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += timeout_ms / 1000;
@@ -481,11 +491,13 @@ bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct 
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&g->lock);
-	while (!(found = find_done_locked(g, id, ret)) &&
+	while (!(found = find_done_locked(g, id)) &&
 	       pthread_cond_timedwait(&g->cond, &g->lock, &until) == 0)
 		;
+	if (found)
+		*ret = *found;
 	pthread_mutex_unlock(&g->lock);
-	return found;
+	return found != NULL;
 }
 
 bool guest_vm_shell(struct guest_vm *g, const char *script, char *out, size_t out_size,

@@ -67,6 +67,9 @@ int guest_vm_program(struct guest_vm *g, enum guest_program which,
 /* Wait for the end of command @id; false after @timeout_ms. */
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);
 
+/* Forget one end of @id that was seen, so that the next is waited for. False: there was none. */
+bool guest_vm_forget(struct guest_vm *g, uint32_t id);
+
 /* Whether the guest has passed the milestone INITX_TS_... */
 bool guest_vm_passed(struct guest_vm *g, uint32_t id);
 

@@ -69,19 +69,22 @@ static void reports_exit_codes(void **state)
 
 static void reports_deadly_signals(void **state)
 {
-	static const int signals[] = {
-		SIGHUP, SIGINT,	 SIGQUIT, SIGILL,  SIGTRAP, SIGABRT, SIGBUS,
-		SIGFPE, SIGKILL, SIGUSR1, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM
-	};
+	static const int harmless[] = { SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP,
+					SIGTTIN, SIGTTOU, SIGURG,  SIGWINCH };
 
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+	for (int sig = 1; sig <= 64; sig++) {
+		bool kills = true;
 		char script[64];
 		struct guest_done d;
 
-		snprintf(script, sizeof(script), "exec busybox kill -%d $$", signals[i]);
+		for (size_t i = 0; i < ARRAY_LEN(harmless); i++)
+			kills &= sig != harmless[i];
+		if (!kills)
+			continue;
+		snprintf(script, sizeof(script), "exec busybox kill -%d $$", sig);
 		d = shell(script);
-		assert_int_equal(d.term_signal, signals[i]);
-		assert_int_equal(d.result, 128 + signals[i]);
+		assert_int_equal(d.term_signal, sig);
+		assert_int_equal(d.result, 128 + sig);
 	}
 }
 
@@ -173,6 +176,65 @@ static void refuses_blocks_that_break_a_rule(void **state)
 	}
 	assert_int_equal(guest_vm_bell(g, bell, 1), -EAGAIN);
 	assert_int_equal(shell("exit 4").result, 4);
+}
+
+/* Records: where they begin, and what is wrong with them there. */
+static void refuses_records_that_break_a_rule(void **state)
+{
+	static const struct {
+		unsigned at; /* in the record, 16 and up: in its only item */
+		uint32_t value;
+		int want;
+	} bad[] = {
+		{ 4, 2, -EINVAL },				 /* version */
+		{ 8, 15, -EINVAL },				 /* total below its own header */
+		{ 8, 0x400000, -EINVAL },			 /* total behind the slot */
+		{ 12, 0, -EINVAL },				 /* id */
+		{ 16, 0x1ffff, -EINVAL },			 /* unknown and required */
+		{ 16, 0x10000, -EINVAL },			 /* type 0, required */
+		{ 20, 0x1000, -EINVAL },			 /* longer than the record */
+		{ 20, 0xfffffff8, -EINVAL }, { 20, 8, -EINVAL }, /* too short for its type */
+		{ 16, 0xffff, 0 },				 /* unknown, and may be skipped */
+	};
+	static const uint32_t bell[] = { INITX_BELL_BELL }, ids[3] = { 0 };
+	uint8_t *slot = guest_vm_config(g) + INITX_COMMAND_OFFSET;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		CLEANUP(command_freep) struct command *c = NULL;
+		uint32_t id = next_id++;
+		struct guest_done d;
+		size_t len;
+
+		assert_int_equal(command_new("/bin/true", NULL, NULL, &c, NULL), 0);
+		assert_int_equal(command_record(c, id, NULL), 0);
+		command_bytes(c, &len);
+		assert_int_equal(command_item_u32(c, INITX_ITEM_IDS, ids, 3, NULL), 0);
+		assert_int_equal(command_place(c, guest_vm_config(g), NULL), 0);
+		le32_store(slot + len - sizeof(struct initx_record) + bad[i].at, bad[i].value);
+		assert_int_equal(guest_vm_bell(g, bell, 1), bad[i].want);
+		if (!bad[i].want)
+			assert_true(guest_vm_wait(g, id, 30000, &d));
+	}
+	assert_int_equal(shell("exit 4").result, 4);
+}
+
+static void refuses_an_id_in_use(void **state)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	const char *argv[] = { "sh", "-c", "sleep 1000", NULL };
+	uint32_t id = next_id++, kill_it[] = { INITX_BELL_KILL, id, SIGKILL, INITX_KILL_GROUP };
+	struct guest_done d;
+
+	assert_int_equal(command_new("/bin/sh", argv, NULL, &c, NULL), 0);
+	assert_int_equal(command_record(c, id, NULL), 0);
+	assert_int_equal(guest_vm_send(g, c), 0);
+	assert_int_equal(guest_vm_send(g, c), -EEXIST);
+	assert_int_equal(guest_vm_bell(g, kill_it, 4), 0);
+	/* two ends have come under this id: the refusal's, then the command's */
+	do {
+		assert_true(guest_vm_wait(g, id, 30000, &d));
+	} while (d.result == -EEXIST && guest_vm_forget(g, id));
+	assert_int_equal(d.term_signal, SIGKILL);
 }
 
 static void runs_many_at_once(void **state)
@@ -588,6 +650,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(takes_many_arguments),
 		cmocka_unit_test(takes_no_arguments),
 		cmocka_unit_test(refuses_blocks_that_break_a_rule),
+		cmocka_unit_test(refuses_records_that_break_a_rule),
+		cmocka_unit_test(refuses_an_id_in_use),
 		cmocka_unit_test(runs_many_at_once),
 		cmocka_unit_test(leaks_nothing),
 		cmocka_unit_test(kills_a_process_group),
