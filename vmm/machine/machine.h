@@ -42,7 +42,7 @@ struct machine {
 	struct acpi_virtio_slot slots[MACHINE_MAX_VIRTIO];
 	struct virtio *virtio[MACHINE_MAX_VIRTIO]; /* borrowed from devs, one a slot */
 	unsigned n_slots;
-	unsigned n_fs; /* of the configuration's, made so far */
+	unsigned n_fs, n_net; /* of the configuration's, made so far */
 	struct device *i8042, *pit, *console, *vsock; /* borrowed from devs; the last two may be NULL */
 };
 

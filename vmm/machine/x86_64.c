@@ -158,10 +158,19 @@ static int make_fs(struct machine *m, const struct virtio_env *env, struct devic
 	return virtio_fs_new(env, &m->config->fs[m->n_fs++], ret, err);
 }
 
+static int make_net(struct machine *m, const struct virtio_env *env, struct device **ret,
+		    struct err *err)
+{
+	if (m->n_net == m->config->n_net)
+		return 0;
+	return virtio_net_new(env, &m->config->net[m->n_net++], ret, err);
+}
+
 /* In slot order: a device's address and interrupt depend on those before it. */
 static int (*const x86_64_virtio[])(struct machine *m, const struct virtio_env *env,
 				    struct device **ret, struct err *err) = {
 	make_console, make_rng, make_fs, make_fs, make_fs, make_fs, make_vsock,
+	make_net,     make_net, make_net, make_net,
 };
 
 static unsigned next_gsi(const struct machine *m)
@@ -199,6 +208,7 @@ static int add_virtio(struct machine *m, struct err *err)
 }
 
 static_assert(VM_MAX_FS == 4, "one make_fs each");
+static_assert(VM_MAX_NET == 4, "one make_net each");
 
 /* ---- guest channel ---- */
 
@@ -290,6 +300,9 @@ static int check_config(const struct vm_config *config, struct err *err)
 	if (config->n_fs > VM_MAX_FS)
 		return err_set(err, -EINVAL, "%u shared directories: at most %d are possible",
 			       config->n_fs, VM_MAX_FS);
+	if (config->n_net > VM_MAX_NET)
+		return err_set(err, -EINVAL, "%u network interfaces: at most %d are possible",
+			       config->n_net, VM_MAX_NET);
 	if (config->n_vcpus == 0 || config->n_vcpus > HV_MAX_VCPUS)
 		return err_set(err, -EINVAL, "%u vCPUs: 1 to %d are possible", config->n_vcpus,
 			       HV_MAX_VCPUS);

@@ -207,8 +207,7 @@ static void console_pre_save(void *obj)
 	struct console *c = obj;
 
 	if (c->tx_waits) {
-		c->v.vqs[QUEUE_TX].next_avail--;
-		c->v.vqs[QUEUE_TX].n_out--;
+		vq_unpop(&c->v.vqs[QUEUE_TX], 1);
 		c->tx_waits = false;
 	}
 }

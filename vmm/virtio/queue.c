@@ -234,7 +234,7 @@ static void account_written(struct vq *vq, const struct vq_chain *c, size_t used
 	}
 }
 
-void vq_push(struct vq *vq, const struct vq_chain *chain, size_t used)
+void vq_put(struct vq *vq, const struct vq_chain *chain, size_t used)
 {
 	size_t off = USED_RING + USED_ELEM * (size_t)(vq->next_used & (vq->size - 1));
 
@@ -246,8 +246,25 @@ void vq_push(struct vq *vq, const struct vq_chain *chain, size_t used)
 	le32_store(vq->used + off + 4, (uint32_t)used);
 	gmem_written(vq->mem, vq->used_gpa + off, USED_ELEM);
 	vq->next_used++;
-	store16(vq, vq->used + USED_IDX, vq->used_gpa + USED_IDX, vq->next_used);
 	vq->n_out--;
+}
+
+void vq_publish(struct vq *vq)
+{
+	if (vq->active)
+		store16(vq, vq->used + USED_IDX, vq->used_gpa + USED_IDX, vq->next_used);
+}
+
+void vq_push(struct vq *vq, const struct vq_chain *chain, size_t used)
+{
+	vq_put(vq, chain, used);
+	vq_publish(vq);
+}
+
+void vq_unpop(struct vq *vq, unsigned n)
+{
+	vq->next_avail = (uint16_t)(vq->next_avail - n);
+	vq->n_out = (uint16_t)(vq->n_out - n);
 }
 
 bool vq_should_interrupt(struct vq *vq)

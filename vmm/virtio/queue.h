@@ -80,6 +80,12 @@ int vq_pop(struct vq *vq, struct vq_chain *ret, struct err *err);
  * @used:	Bytes written from the start of its writable part; cut to write_len
  */
 void vq_push(struct vq *vq, const struct vq_chain *chain, size_t used);
+/* The same in two steps: what was put is the driver's when it is published, all at once. */
+void vq_put(struct vq *vq, const struct vq_chain *chain, size_t used);
+void vq_publish(struct vq *vq);
+
+/* Take the last @n chains that were popped back: they will be popped again. */
+void vq_unpop(struct vq *vq, unsigned n);
 
 /* Whether the driver wants an interrupt for what was pushed since the last time this said so. */
 bool vq_should_interrupt(struct vq *vq);

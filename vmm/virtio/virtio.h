@@ -26,6 +26,7 @@
 
 #define VIRTIO_MAX_QUEUES      8
 
+#define VIRTIO_ID_NET	       1
 #define VIRTIO_ID_CONSOLE      3
 #define VIRTIO_ID_RNG	       4
 #define VIRTIO_ID_FS	       26
@@ -138,6 +139,8 @@ int virtio_console_new(const struct virtio_env *env, const struct console_backen
 void virtio_console_resize(struct device *dev, unsigned cols, unsigned rows);
 int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, struct device **ret,
 		  struct err *err);
+int virtio_net_new(const struct virtio_env *env, const struct vm_net *config, struct device **ret,
+		   struct err *err);
 int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err *err);
 
 #define VIRTIO_ID_VSOCK 19

@@ -60,6 +60,20 @@ struct vm_fs {
 	unsigned n_queues;		  /* request queues; 0: one */
 };
 
+#define VM_MAX_NET 4
+#define VM_MAC_LEN 6
+
+/* A virtio-net device. */
+struct vm_net {
+	/*
+	 * Where packets come from and go to: a tap, or anything that keeps packets apart, whose packets
+	 * begin with a virtio network header of 12 bytes. Does not block. Borrowed until vm_free().
+	 */
+	int tap_fd;
+	uint8_t mac[VM_MAC_LEN];
+	uint16_t mtu; /* the most the guest may use; 0: it is not told */
+};
+
 struct vm_config {
 	const struct hv_ops *hv;
 	const char *cpu_model; /* NULL: "base" */
@@ -81,6 +95,8 @@ struct vm_config {
 	struct vm_fs fs[VM_MAX_FS];
 	unsigned n_fs;
 	const struct vsock_backend *vsock; /* NULL: no such device */
+	struct vm_net net[VM_MAX_NET];
+	unsigned n_net;
 	/* The channel to husk's init: mailbox, timeslice page, config region. NULL: none. */
 	const struct guest_backend *guest;
 	bool has_debug_fd;
