@@ -150,29 +150,51 @@ int netmsg_address(struct netmsg *m, const char *ifname, const struct netmsg_add
 	return finish(m, start, ok, err);
 }
 
-int netmsg_route(struct netmsg *m, const char *ifname, const struct netmsg_addr *dst,
-		 const struct netmsg_addr *gateway, struct err *err)
+int netmsg_route(struct netmsg *m, const char *ifname, const struct netmsg_route *route,
+		 struct err *err)
 {
 	static const uint8_t index[4];
+	const struct netmsg_addr *dst = &route->dst, *gateway = route->gateway;
 	struct rtmsg info = { .rtm_family = (uint8_t)dst->family,
 			      .rtm_dst_len = (uint8_t)dst->prefix,
 			      .rtm_table = RT_TABLE_MAIN,
 			      .rtm_protocol = RTPROT_BOOT,
 			      .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-			      .rtm_type = RTN_UNICAST };
+			      .rtm_type = RTN_UNICAST,
+			      .rtm_flags = route->onlink ? RTNH_F_ONLINK : 0 };
 	/* The interface is the first attribute. */
 	size_t start = m->len, index_at = sizeof(info) + RTA_LENGTH(0);
 	int r = check_addr(ifname, dst, err);
+	uint8_t metric[4];
 	bool ok;
 
 	if (r == 0 && gateway && gateway->family != dst->family)
 		r = err_set(err, -EINVAL, "route and gateway are of two families");
 	if (r < 0)
 		return r;
+	le32_store(metric, route->metric);
 	ok = begin(m, ifname, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &info, sizeof(info),
 		   index_at) &&
 	     put_attr(m, RTA_OIF, index, sizeof(index)) &&
 	     (!dst->prefix || put_attr(m, RTA_DST, dst->bytes, addr_len(dst))) &&
-	     (!gateway || put_attr(m, RTA_GATEWAY, gateway->bytes, addr_len(gateway)));
+	     (!gateway || put_attr(m, RTA_GATEWAY, gateway->bytes, addr_len(gateway))) &&
+	     (!route->metric || put_attr(m, RTA_PRIORITY, metric, sizeof(metric)));
+	return finish(m, start, ok, err);
+}
+
+int netmsg_rename(struct netmsg *m, const char *ifname, const char *to, struct err *err)
+{
+	struct ifinfomsg info = { 0 };
+	size_t start = m->len;
+	int r = check_name(ifname, err);
+	bool ok;
+
+	if (r == 0)
+		r = check_name(to, err);
+	if (r < 0)
+		return r;
+	ok = begin(m, ifname, RTM_NEWLINK, 0, &info, sizeof(info),
+		   offsetof(struct ifinfomsg, ifi_index)) &&
+	     put_attr(m, IFLA_IFNAME, to, strlen(to) + 1);
 	return finish(m, start, ok, err);
 }

@@ -7,6 +7,7 @@
 #ifndef INITX_NETMSG_H
 #define INITX_NETMSG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,13 @@ struct netmsg_addr {
 	int family;	   /* AF_INET or AF_INET6 */
 	uint8_t bytes[16]; /* in network order; the first 4 for AF_INET */
 	unsigned prefix;   /* 0 to 32 or 128 */
+};
+
+struct netmsg_route {
+	struct netmsg_addr dst;		   /* prefix 0: the default route */
+	const struct netmsg_addr *gateway; /* NULL: the link itself */
+	bool onlink;	 /* the gateway is on the link, whatever the addresses say */
+	uint32_t metric; /* 0: the kernel's choice */
 };
 
 int netmsg_new(struct netmsg **ret, struct err *err);
@@ -39,9 +47,10 @@ int netmsg_link(struct netmsg *m, const char *ifname, unsigned mtu, const uint8_
 /* Add an address (kept when it is there already). */
 int netmsg_address(struct netmsg *m, const char *ifname, const struct netmsg_addr *addr,
 		   struct err *err);
-/* A route to @dst by way of @gateway (NULL: the link itself); @dst with prefix 0 is the default. */
-int netmsg_route(struct netmsg *m, const char *ifname, const struct netmsg_addr *dst,
-		 const struct netmsg_addr *gateway, struct err *err);
+int netmsg_route(struct netmsg *m, const char *ifname, const struct netmsg_route *route,
+		 struct err *err);
+/* Give a link another name. It must be down, as it is before netmsg_link(). */
+int netmsg_rename(struct netmsg *m, const char *ifname, const char *to, struct err *err);
 
 /* The finished records. Borrowed until the next change. */
 const uint8_t *netmsg_bytes(const struct netmsg *m, size_t *ret_len);

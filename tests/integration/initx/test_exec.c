@@ -233,8 +233,8 @@ static void sets_the_network_up(void **state)
 {
 	static const struct netmsg_addr v4 = { AF_INET, { 10, 9, 8, 7 }, 24 };
 	static const struct netmsg_addr v6 = { AF_INET6, { 0xfd, 0x11, [15] = 0x22 }, 64 };
-	static const struct netmsg_addr net = { AF_INET, { 10, 99 }, 16 };
-	static const struct netmsg_addr net6 = { AF_INET6, { 0xfd, 0x33 }, 48 };
+	static const struct netmsg_route net = { .dst = { AF_INET, { 10, 99 }, 16 } };
+	static const struct netmsg_route net6 = { .dst = { AF_INET6, { 0xfd, 0x33 }, 48 } };
 	CLEANUP(netmsg_freep) struct netmsg *m = NULL;
 	uint32_t words[2] = { INITX_BELL_NET };
 	const uint8_t *bytes;
@@ -247,8 +247,8 @@ static void sets_the_network_up(void **state)
 	assert_int_equal(netmsg_link(m, "lo", 9000, NULL, NULL), 0);
 	assert_int_equal(netmsg_address(m, "lo", &v4, NULL), 0);
 	assert_int_equal(netmsg_address(m, "lo", &v6, NULL), 0);
-	assert_int_equal(netmsg_route(m, "lo", &net, NULL, NULL), 0);
-	assert_int_equal(netmsg_route(m, "lo", &net6, NULL, NULL), 0);
+	assert_int_equal(netmsg_route(m, "lo", &net, NULL), 0);
+	assert_int_equal(netmsg_route(m, "lo", &net6, NULL), 0);
 	bytes = netmsg_bytes(m, &len);
 	words[1] = (uint32_t)len;
 	for (int twice = 0; twice < 2; twice++) { /* after a restore it is all there already */

@@ -78,28 +78,48 @@ static void writes_addresses_of_both_families(void **state)
 
 static void writes_a_default_route(void **state)
 {
-	static const struct netmsg_addr any = { .family = AF_INET };
+	static const struct netmsg_route route = {
+		.dst = { .family = AF_INET }, .gateway = &v4, .onlink = true, .metric = 0x12345
+	};
 	uint32_t at;
 	const uint8_t *p;
 
-	assert_int_equal(netmsg_route(m, "eth0", &any, &v4, NULL), 0);
+	assert_int_equal(netmsg_route(m, "eth0", &route, NULL), 0);
 	p = request(RTM_NEWROUTE, &at);
 	assert_int_equal(le16_load(p + at - 2), RTA_OIF);
 	assert_int_equal(le16_load(p + at + 4 + 2), RTA_GATEWAY); /* no destination */
 	assert_memory_equal(p + at + 8, v4.bytes, 4);
+	assert_int_equal(le32_load(p + 24) & RTNH_F_ONLINK, RTNH_F_ONLINK);
+	assert_int_equal(le16_load(p + at + 12 + 2), RTA_PRIORITY);
+	assert_int_equal(le32_load(p + at + 16), 0x12345);
+}
+
+static void writes_a_name(void **state)
+{
+	uint32_t at;
+	const uint8_t *p;
+
+	assert_int_equal(netmsg_rename(m, "eth0", "net1", NULL), 0);
+	p = request(RTM_NEWLINK, &at);
+	assert_int_equal(at, 20);
+	assert_int_equal(le16_load(p + 32), 9);
+	assert_int_equal(le16_load(p + 34), IFLA_IFNAME);
+	assert_string_equal((const char *)p + 36, "net1");
 }
 
 static void refuses_bad_values(void **state)
 {
 	static const struct netmsg_addr family = { AF_UNIX, { 0 }, 0 };
 	static const struct netmsg_addr prefix = { AF_INET, { 0 }, 33 };
+	static const struct netmsg_route mixed = { .dst = { AF_INET, { 10 }, 8 }, .gateway = &v6 };
 	size_t len;
 
 	assert_int_equal(netmsg_link(m, "", 0, NULL, NULL), -EINVAL);
 	assert_int_equal(netmsg_link(m, "a-name-too-long-for-one", 0, NULL, NULL), -EINVAL);
 	assert_int_equal(netmsg_address(m, "eth0", &family, NULL), -EINVAL);
 	assert_int_equal(netmsg_address(m, "eth0", &prefix, NULL), -EINVAL);
-	assert_int_equal(netmsg_route(m, "eth0", &v4, &v6, NULL), -EINVAL);
+	assert_int_equal(netmsg_route(m, "eth0", &mixed, NULL), -EINVAL);
+	assert_int_equal(netmsg_rename(m, "eth0", "a-name-too-long-for-one", NULL), -EINVAL);
 	netmsg_bytes(m, &len);
 	assert_int_equal(len, 0);
 }
@@ -128,6 +148,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(writes_a_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(writes_addresses_of_both_families, setup, teardown),
 		cmocka_unit_test_setup_teardown(writes_a_default_route, setup, teardown),
+		cmocka_unit_test_setup_teardown(writes_a_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_bad_values, setup, teardown),
 		cmocka_unit_test_setup_teardown(ends_at_its_bound_with_whole_records, setup,
 						teardown),
