@@ -112,6 +112,7 @@ static void ask(struct bell *b)
 		le32_store(buf + 4 * i, b->q.words[i]);
 	/* The socket's buffer is empty and takes it at once. */
 	if (fd_write_full(b->fd, buf, 4 * b->q.n_words) == 0 &&
+	    (!b->q.more_len || fd_write_full(b->fd, b->q.more, b->q.more_len) == 0) &&
 	    loop_watch_add(b->bells->loop, &b->watch, b->fd, EPOLLIN, on_answer, b) == 0)
 		b->deadline += b->q.timeout_ns;
 }

@@ -42,6 +42,8 @@ void bells_done(struct bells *bells);
 struct bell_question {
 	uint32_t words[BELL_WORDS];
 	size_t n_words;
+	const void *more; /* bytes behind the words; borrowed until the answer comes */
+	size_t more_len;
 	size_t answer_len; /* at most BELL_ANSWER */
 	uint64_t timeout_ns;
 	bell_fn fn;

@@ -20,6 +20,7 @@
 #include "guest.h"
 #include "guestcmd.h"
 #include "lifecycle.h"
+#include "network.h"
 #include "oci/hooks.h"
 #include "program.h"
 #include "snapmaker.h"
@@ -305,6 +306,8 @@ static void take_back(struct making *m)
 			;
 	}
 	cgroup_remove(m->state.cgroup, NULL);
+	if (m->vmm > 0)
+		network_release(m->config, NULL);
 	if (m->dir.fd >= 0)
 		statedir_remove(&m->dir, NULL);
 }

@@ -363,6 +363,8 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 	if (r == 0)
 		r = kernel = open_kernel(gc->config, kernel_path, sizeof(kernel_path), err);
 	if (r >= 0)
+		r = network_take(gc->config, &g->net, err);
+	if (r >= 0)
 		r = make_share(g, gc, err);
 	if (r < 0)
 		return r;
@@ -375,6 +377,7 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 	vc.guest = &g->channel;
 	vc.vsock = &g->vsock;
 	vc.fs[vc.n_fs++] = (struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
+	network_devices(g->net, &vc);
 	snapshot_plan(gc, &vc, kernel_path, &g->snap);
 	r = make_machine(g, &vc, err);
 	if (r == 0)

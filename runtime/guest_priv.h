@@ -8,6 +8,7 @@
 
 #include "bell.h"
 #include "guest.h"
+#include "network.h"
 #include "pump.h"
 #include "share.h"
 #include "snapshot.h"
@@ -45,12 +46,13 @@ struct guest {
 
 	struct vm *vm;
 	struct share *share;
+	struct network *net; /* or NULL */
 	struct console_backend console;
 	struct guest_backend channel;
 	struct vsock_backend vsock;
 	struct loop_watch vm_exit;
-	bool started, ready, paused;
-	bool renewing; /* what no two guests may share is on its way */
+	bool started, paused;
+	bool settling; /* container init is in its loop; what it is told first is on its way, or there */
 	struct snapshot_plan snap;
 	atomic_bool hold; /* the vCPUs stop at the next ready signal */
 	struct loop_event restored_event;

@@ -216,8 +216,42 @@ static void fail(struct guest *g, const struct err *err)
 
 static void is_ready(struct guest *g)
 {
-	g->ready = true;
 	g->events.ready(g->events.opaque);
+}
+
+static void on_network(void *opaque, int result, const uint8_t *answer)
+{
+	struct guest *g = opaque;
+	struct err err = { 0 };
+
+	if (result == 0)
+		result = (int32_t)le32_load(answer);
+	if (result == 0) {
+		is_ready(g);
+		return;
+	}
+	err_errno(&err, -result, "set up the guest's network");
+	fail(g, &err);
+}
+
+/* Addresses and routes: no snapshot has any. */
+static void set_up_network(struct guest *g)
+{
+	struct bell_question q = { .words = { INITX_BELL_NET },
+				   .n_words = 2,
+				   .answer_len = 4,
+				   .timeout_ns = BELL_TIMEOUT,
+				   .fn = on_network,
+				   .opaque = g };
+
+	if (!g->net) {
+		is_ready(g);
+		return;
+	}
+	q.more = network_records(g->net, &q.more_len);
+	q.words[1] = (uint32_t)q.more_len;
+	if (bell_ring(&g->bells, &q) < 0)
+		on_network(g, -ENOMEM, NULL);
 }
 
 static void on_renewed(void *opaque, int result, const uint8_t *answers)
@@ -230,7 +264,7 @@ static void on_renewed(void *opaque, int result, const uint8_t *answers)
 	if (result == 0)
 		result = (int32_t)le32_load(answers + 4);
 	if (result == 0) {
-		is_ready(g);
+		set_up_network(g);
 		return;
 	}
 	err_errno(&err, -result, "give the guest its time and random numbers");
@@ -263,11 +297,11 @@ static void in_loop(struct guest *g)
 {
 	struct err err = { 0 };
 
-	if (g->ready || g->renewing)
+	if (g->settling)
 		return;
-	g->renewing = g->resembles;
+	g->settling = true;
 	if (!g->resembles)
-		is_ready(g);
+		set_up_network(g);
 	else if (renew(g, &err) < 0)
 		fail(g, &err);
 }
@@ -393,6 +427,7 @@ static void vmguest_free(struct guest *g)
 	}
 	vm_free(g->vm);
 	share_free(g->share);
+	network_free(g->net);
 	snapshot_plan_done(&g->snap);
 	loop_event_done(&g->restored_event);
 	loop_event_done(&g->signal_event);

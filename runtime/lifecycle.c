@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a container after its creation, from the side of the verbs. */
 #include "lifecycle.h"
+#include "network.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -96,17 +97,22 @@ int container_load(const char *root, const char *id, bool lock, struct statedir 
 }
 
 /* Hooks after creation come from the copy of the configuration in the state directory. */
+static int load_config(const struct statedir *dir, struct oci_config **ret, struct err *err)
+{
+	AUTO_FREE char *text = NULL;
+	size_t len = 0;
+	int r = oci_file_read(dir->fd, CONFIG_NAME, &text, &len, err);
+
+	return r < 0 ? r : oci_config_parse(text, len, CONFIG_NAME, ret, err);
+}
+
 static int run_hooks(const struct statedir *dir, const struct oci_state *state,
 		     enum oci_hook_kind kind, struct err *err)
 {
 	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
-	AUTO_FREE char *text = NULL;
 	AUTO_FREE char *input = NULL;
-	size_t len = 0;
-	int r = oci_file_read(dir->fd, CONFIG_NAME, &text, &len, err);
+	int r = load_config(dir, &config, err);
 
-	if (r == 0)
-		r = oci_config_parse(text, len, CONFIG_NAME, &config, err);
 	if (r == 0)
 		r = oci_state_print(state, false, &input, err);
 	if (r == 0)
@@ -210,12 +216,22 @@ static int end_vmm(const struct oci_state *state, struct err *err)
 	return 0;
 }
 
+static int release_network(const struct statedir *dir, struct err *err)
+{
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	int r = load_config(dir, &config, err);
+
+	return r < 0 ? r : network_release(config, err);
+}
+
 static int remove_all(struct statedir *dir, struct oci_state *state, struct err *err)
 {
 	struct err later = { 0 };
 
 	/* What was begun is finished, whatever fails on the way. */
 	if (cgroup_remove(state->cgroup, &later) < 0)
+		log_warn("%s, ignoring", later.msg);
+	if (release_network(dir, &later) < 0)
 		log_warn("%s, ignoring", later.msg);
 	if (!state->poststop_done && state->status != OCI_STATUS_CREATING) {
 		state->poststop_done = true;

@@ -96,8 +96,8 @@ static void add_machine(struct sha256 *s, const struct snapkey_machine *m)
 	add(s, "arch %s cpu %s %s tsc %u", m->id->arch, m->id->cpu_model, m->id->cpuid,
 	    m->id->tsc_khz);
 	add(s, "ram %" PRIu64 " vcpus %u", vc->ram_bytes, vc->n_vcpus);
-	add(s, "devices rng %d serial %d vsock %d guest %d", vc->virtio_rng, vc->serial != NULL,
-	    vc->vsock != NULL, vc->guest != NULL);
+	add(s, "devices rng %d serial %d vsock %d guest %d net %u", vc->virtio_rng,
+	    vc->serial != NULL, vc->vsock != NULL, vc->guest != NULL, vc->n_net);
 	for (unsigned i = 0; i < vc->n_fs; i++) {
 		add(s, "fs %u", vc->fs[i].n_queues);
 		add_text(s, "tag", vc->fs[i].tag);

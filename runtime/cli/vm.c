@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "kernelstore.h"
+#include "network.h"
 #include "share.h"
 #include "terminal.h"
 #include "vmm/vm.h"
@@ -42,6 +43,8 @@ static const char help[] =
 	"  --cmdline-only TEXT the whole kernel command line\n"
 	"  --share DIR=TAG     the guest mounts directory DIR as virtiofs TAG; may be repeated\n"
 	"  --share-cache MODE  auto (default), never or always, for those that follow\n"
+	"  --net tap=NAME[,mac=MAC]\n"
+	"                      a network interface on that tap; may be repeated\n"
 	"  --console WHICH     serial (default) or virtio\n"
 	"  --backend NAME      auto (default), soft or kvm\n"
 	"  --soft-mode MODE    fast (default), interp: without translating hot code,\n"
@@ -74,6 +77,8 @@ struct vm_options {
 	} shares[VM_MAX_FS];
 	unsigned n_shares;
 	enum fuse_cache share_cache;
+	const char *nets[VM_MAX_NET];
+	unsigned n_nets;
 };
 
 enum {
@@ -85,6 +90,7 @@ enum {
 	OPT_CMDLINE_ONLY,
 	OPT_SHARE,
 	OPT_SHARE_CACHE,
+	OPT_NET,
 	OPT_CONSOLE,
 	OPT_BACKEND,
 	OPT_SOFT_MODE,
@@ -101,6 +107,7 @@ static const struct option options[] = {
 	{ "cmdline-only", required_argument, NULL, OPT_CMDLINE_ONLY },
 	{ "share", required_argument, NULL, OPT_SHARE },
 	{ "share-cache", required_argument, NULL, OPT_SHARE_CACHE },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "backend", required_argument, NULL, OPT_BACKEND },
 	{ "soft-mode", required_argument, NULL, OPT_SOFT_MODE },
@@ -147,6 +154,14 @@ static int take_share(struct vm_options *o, char *text)
 	return 0;
 }
 
+static int take_net(struct vm_options *o, const char *text)
+{
+	if (o->n_nets == VM_MAX_NET)
+		return -EINVAL;
+	o->nets[o->n_nets++] = text;
+	return 0;
+}
+
 static int parse_soft_mode(const char *text, enum hv_soft_mode *ret)
 {
 	static const char *const names[HV_SOFT_MAX_] = { "fast", "interp", "step" };
@@ -174,6 +189,7 @@ static int take_option(struct vm_options *o, int c)
 		return 0;
 	case OPT_SHARE: return take_share(o, optarg);
 	case OPT_SHARE_CACHE: return parse_cache(optarg, &o->share_cache);
+	case OPT_NET: return take_net(o, optarg);
 	case OPT_CONSOLE: return parse_choice(optarg, "serial", "virtio", &o->virtio_console);
 	case OPT_BACKEND: o->backend = optarg; return 0;
 	case OPT_SOFT_MODE: return parse_soft_mode(optarg, &o->soft_mode);
@@ -347,6 +363,23 @@ static int shares_start(const struct vm_options *o, struct share **shares, struc
 	return r;
 }
 
+static int nets_open(const struct vm_options *o, struct vm_config *config, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < o->n_nets; i++) {
+		r = network_open(o->nets[i], &config->net[config->n_net], err);
+		config->n_net += r == 0;
+	}
+	return r;
+}
+
+static void nets_close(const struct vm_config *config)
+{
+	for (unsigned i = 0; i < config->n_net; i++)
+		fd_close(config->net[i].tap_fd);
+}
+
 /* From here on the terminal may be raw: it is put back before anything is said. */
 static int run(const struct vm_options *o, struct vm_config *config)
 {
@@ -369,6 +402,8 @@ static int run(const struct vm_options *o, struct vm_config *config)
 	if (r == 0)
 		r = shares_make(o, shares, config, &err);
 	if (r == 0)
+		r = nets_open(o, config, &err);
+	if (r == 0)
 		r = vm_new(config, &vm, &err);
 	if (r == 0)
 		r = shares_start(o, shares, &err);
@@ -386,6 +421,7 @@ static int run(const struct vm_options *o, struct vm_config *config)
 		print_share_stats(o, shares);
 	}
 	vm_free(vm);
+	nets_close(config);
 	shares_free(shares);
 	return r;
 }

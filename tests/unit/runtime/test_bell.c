@@ -149,6 +149,24 @@ static void delivers_answers_in_any_order(void **state)
 	assert_int_equal(f->result[0] | f->result[1], 0);
 }
 
+static void writes_more_behind_the_words(void **state)
+{
+	struct fixture *f = *state;
+	const struct bell_question q = { .words = { 9 },
+					 .n_words = 1,
+					 .more = "records",
+					 .more_len = 7,
+					 .answer_len = 4,
+					 .timeout_ns = 10 * NSEC_PER_SEC,
+					 .fn = on_answer,
+					 .opaque = f };
+	char buf[12] = "";
+
+	assert_int_equal(bell_ring(&f->bells, &q), 0);
+	assert_int_equal(read(guest_fds[0], buf, sizeof(buf)), 11);
+	assert_memory_equal(buf, "\t\0\0\0records", 11);
+}
+
 static void takes_an_answer_in_pieces(void **state)
 {
 	struct fixture *f = *state;
@@ -221,6 +239,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(delivers_answers_in_any_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(writes_more_behind_the_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_an_answer_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(gives_a_silent_guest_its_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(notices_a_guest_that_hangs_up, setup, teardown),
