@@ -26,7 +26,8 @@
 #include "snapmaker.h"
 #include "vmmproc.h"
 
-#define CONFIG_NAME "config.json"
+#define CONFIG_NAME  "config.json"
+#define CONSOLE_TAIL 1000 /* bytes */
 
 /* What create has made so far; taken back when it fails. */
 struct making {
@@ -208,6 +209,22 @@ static int fork_vmm(struct making *m, struct err *err)
 	return 0;
 }
 
+/* The last lines that the guest's kernel and init said: the directory with them is taken back. */
+static void show_console(const struct making *m)
+{
+	int AUTO_FD fd = openat(m->dir.fd, VMMPROC_CONSOLE_LOG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char text[CONSOLE_TAIL + 1], *save = NULL;
+	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	ssize_t n = len <= 0 ? 0 : pread(fd, text, CONSOLE_TAIL, MAX(0, len - CONSOLE_TAIL));
+
+	text[MAX(n, 0)] = '\0';
+	/* From the guest, to a person's terminal. */
+	for (char *c = text; *c; c++)
+		*c = *c == '\n' || (*c >= ' ' && *c < 0x7f) ? *c : *c == '\r' ? '\n' : '?';
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		log_warn("guest: %s", line);
+}
+
 /* Wait for one note of the VMM. Return: 0; its error. */
 static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 {
@@ -287,8 +304,11 @@ static int bring_up(struct making *m, struct err *err)
 		r = run_create_hooks(m, err);
 	if (r == 0 && send(m->vmm_fd, &go, 1, MSG_NOSIGNAL) != 1)
 		r = err_set(err, -ESRCH, "the VMM process ended");
-	if (r == 0)
+	if (r == 0) {
 		r = wait_note(m, VMMPROC_READY, err);
+		if (r < 0)
+			show_console(m);
+	}
 	if (r < 0)
 		return r;
 	m->state.status = OCI_STATUS_CREATED;
@@ -333,7 +353,8 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
-	/* Before there is anything that it could keep alive. Without one the container starts too. */
+	/* Before there is anything that it could keep alive. Without one the container starts too.
+	 */
 	if (r == 0 && m.snapshot != SNAPSHOT_OFF)
 		m.maker_fd = snapmaker_fork(NULL);
 	if (r == 0)

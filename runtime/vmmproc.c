@@ -25,9 +25,7 @@
 #include "control.h"
 #include "guest.h"
 
-#define LOG_NAME	 "log"
-#define CONSOLE_LOG_NAME "console.log"
-#define CONNS_MAX	 1024
+#define CONNS_MAX 1024
 
 /* One control connection. */
 struct conn {
@@ -549,8 +547,8 @@ static int open_stdio(struct vmmproc *vp, struct err *err)
 /* This process holds no stream of its caller but those kept for the container. */
 static int close_stdio(const struct vmmproc_config *config, struct err *err)
 {
-	int AUTO_FD log_fd =
-		openat(config->dir->fd, LOG_NAME, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int AUTO_FD log_fd = openat(config->dir->fd, VMMPROC_LOG,
+				    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int AUTO_FD null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (log_fd < 0 || null_fd < 0)
@@ -647,7 +645,7 @@ void vmmproc_main(const struct vmmproc_config *config)
 	setsid();
 	proctitle_set("husk: %s", config->dir->id);
 	r = set_up(&vp, &err);
-	console_log_fd = openat(config->dir->fd, CONSOLE_LOG_NAME,
+	console_log_fd = openat(config->dir->fd, VMMPROC_CONSOLE_LOG,
 				O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	/* create's lock was inherited with the directory's descriptor: let go of it. */
 	fd_close(config->dir->fd);

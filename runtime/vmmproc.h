@@ -45,6 +45,10 @@ enum vmmproc_note {
 	VMMPROC_GO = 'G'
 };
 
+/* In the container's directory. */
+#define VMMPROC_LOG	    "log"
+#define VMMPROC_CONSOLE_LOG "console.log"
+
 /* Exit statuses when the container's process could not be run. */
 #define VMMPROC_NOT_FOUND  127
 #define VMMPROC_NOT_PERMIT 126

@@ -5,27 +5,12 @@
 
 #include "base/fd.h"
 #include "cli/cli.h"
-#include "cli/options.h"
+#include "cli/create_rows.h"
 #include "lifecycle.h"
 
 #define O(member) offsetof(struct create_options, member)
 
-static const struct cli_option options[] = {
-	{ "bundle", 'b', CLI_STRING, O(bundle), "DIR", "the bundle (default: this directory)" },
-	{ "config", 'f', CLI_STRING, O(config), "FILE", "its configuration (BUNDLE/config.json)" },
-	{ "console-socket", 0, CLI_STRING, O(console_socket), "PATH",
-	  "send the terminal's master to this socket" },
-	{ "pid-file", 0, CLI_STRING, O(pid_file), "FILE", "write the container's pid here" },
-	{ "snapshot", 0, CLI_STRING, O(snapshot), "MODE",
-	  "auto (default), off, early or late: begin with a snapshot, make one" },
-	{ "preserve-fds", 0, CLI_UINT, O(n_preserve_fds), "N", "pass descriptors 3 to 2+N on" },
-	{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted: the guest has a root of its own" },
-	{ "no-new-keyring", 0, CLI_IGNORED_FLAG, 0, NULL,
-	  "accepted: the guest has keyrings of its own" },
-	{ "no-subreaper", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
-	{ "pidfd-socket", 0, CLI_IGNORED_STRING, 0, "PATH", NULL },
-	{ 0 },
-};
+static const struct cli_option options[] = { CLI_CREATE_ROWS(O), { 0 } };
 
 static const struct cli_spec spec = {
 	.verb = "create",

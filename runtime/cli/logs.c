@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "lifecycle.h"
+#include "vmmproc.h"
 
 struct logs_options {
 	bool vmm;
@@ -60,7 +61,7 @@ int cli_logs(int argc, char **argv)
 		return p == CLI_HELP ? 0 : CLI_FAIL;
 	r = statedir_open(cli_globals.root_path, argv[1], false, &dir, &err);
 	if (r == 0)
-		r = copy_out(&dir, opt.vmm ? "log" : "console.log", &err);
+		r = copy_out(&dir, opt.vmm ? VMMPROC_LOG : VMMPROC_CONSOLE_LOG, &err);
 	statedir_close(&dir);
 	return r < 0 ? cli_error(&err) : 0;
 }

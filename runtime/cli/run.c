@@ -8,7 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/cli.h"
-#include "cli/options.h"
+#include "cli/create_rows.h"
 #include "foreground.h"
 #include "lifecycle.h"
 #include "vmmproc.h"
@@ -22,21 +22,9 @@ struct run_options {
 #define O(member) offsetof(struct run_options, member)
 
 static const struct cli_option options[] = {
-	{ "bundle", 'b', CLI_STRING, C(bundle), "DIR", "the bundle (default: this directory)" },
-	{ "config", 'f', CLI_STRING, C(config), "FILE", "its configuration (BUNDLE/config.json)" },
 	{ "detach", 'd', CLI_FLAG, O(detach), NULL, "leave the container running" },
 	{ "keep", 0, CLI_FLAG, O(keep), NULL, "do not delete the container when it has ended" },
-	{ "console-socket", 0, CLI_STRING, C(console_socket), "PATH",
-	  "send the terminal's master to this socket" },
-	{ "pid-file", 0, CLI_STRING, C(pid_file), "FILE", "write the container's pid here" },
-	{ "snapshot", 0, CLI_STRING, C(snapshot), "MODE",
-	  "auto (default), off, early or late: begin with a snapshot, make one" },
-	{ "preserve-fds", 0, CLI_UINT, C(n_preserve_fds), "N", "pass descriptors 3 to 2+N on" },
-	{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, "accepted: the guest has a root of its own" },
-	{ "no-new-keyring", 0, CLI_IGNORED_FLAG, 0, NULL,
-	  "accepted: the guest has keyrings of its own" },
-	{ "no-subreaper", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
-	{ "pidfd-socket", 0, CLI_IGNORED_STRING, 0, "PATH", NULL },
+	CLI_CREATE_ROWS(C),
 	{ 0 },
 };
 
