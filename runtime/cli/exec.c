@@ -104,6 +104,10 @@ static int check_state(const struct oci_state *state, const struct exec_options 
 {
 	if (state->status == OCI_STATUS_STOPPED || state->status == OCI_STATUS_CREATING)
 		return err_set(err, -ESRCH, "cannot exec in a stopped container");
+	/* Its namespaces are made with its first process. */
+	if (state->status == OCI_STATUS_CREATED)
+		return err_set(err, -EINVAL,
+			       "cannot exec in a container that has not been started");
 	if (state->status == OCI_STATUS_PAUSED && !opt->ignore_paused)
 		return err_set(err, -EINVAL,
 			       "cannot exec in a paused container (use --ignore-paused)");
