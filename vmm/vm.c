@@ -84,6 +84,19 @@ static void on_irq(void *opaque, unsigned gsi, bool level)
 		vm->ops->set_gsi(vm->hv, gsi, level);
 }
 
+static void on_irq_pulse(void *opaque, unsigned gsi)
+{
+	static const uint64_t one = 1;
+	struct vm *vm = opaque;
+
+	if (vm->irq_fds[gsi] < 0) {
+		on_irq(vm, gsi, true);
+		on_irq(vm, gsi, false);
+	} else if (write(vm->irq_fds[gsi], &one, sizeof(one)) < 0) {
+		log_debug("interrupt %u: %s", gsi, err_str(errno));
+	}
+}
+
 /* ---- making ---- */
 
 static int make_hv(struct vm *vm, const struct vm_config *config, struct err *err)
@@ -123,15 +136,39 @@ static void take_short_cuts(struct vm *vm)
 	}
 }
 
+/* A file server's threads have no descriptor of the back end: what they interrupt by is an eventfd. */
+static int make_irq_fds(struct vm *vm, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; vm->ops->irqfd && r == 0 && i < vm->machine->n_slots; i++) {
+		unsigned gsi = vm->machine->slots[i].gsi;
+
+		if (vm->machine->virtio[i]->vops->id != VIRTIO_ID_FS)
+			continue;
+		vm->irq_fds[gsi] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (vm->irq_fds[gsi] < 0)
+			return err_errno(err, errno, "create an eventfd");
+		r = vm->ops->irqfd(vm->hv, gsi, vm->irq_fds[gsi], true, err);
+	}
+	return r;
+}
+
 int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 {
 	CLEANUP(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
-	struct machine_env env = { .irq_set = on_irq, .irq_opaque = vm };
+	struct machine_env env = { .irq_set = on_irq,
+				   .irq_pulse = on_irq_pulse,
+				   .irq_opaque = vm };
 	int r;
 
 	if (!vm)
 		return err_set(err, -ENOMEM, "no memory for the VM");
 	vm->exit_fd = -1;
+	for (unsigned i = 0; i < HV_N_GSI; i++)
+		vm->irq_fds[i] = -1;
+	vm->enter_thread = config->enter_thread;
+	vm->thread_opaque = config->thread_opaque;
 	pthread_mutex_init(&vm->lock, NULL);
 	pthread_cond_init(&vm->cond, NULL);
 	vm->ops = config->hv;
@@ -151,6 +188,8 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 		r = machine_load(vm->machine, config, &vm->entry, err);
 	if (r == 0)
 		r = make_hv(vm, config, err);
+	if (r == 0)
+		r = make_irq_fds(vm, err);
 	if (r < 0)
 		return r;
 	take_short_cuts(vm);
@@ -175,6 +214,8 @@ void vm_free(struct vm *vm)
 	if (vm->hv)
 		vm->ops->vm_free(vm->hv);
 	vm->hv = NULL;
+	for (unsigned i = 0; i < HV_N_GSI; i++)
+		fd_close(vm->irq_fds[i]);
 	vm_restore_free(vm->restore);
 	machine_free(vm->machine);
 	loop_free(vm->loop);
@@ -184,7 +225,18 @@ void vm_free(struct vm *vm)
 	free(vm);
 }
 
-/* ---- vCPU threads ---- */
+/* ---- threads ---- */
+
+/* The calling thread has all it needs. Return: 0; negative errno, and the machine ends. */
+static int enter_thread(struct vm *vm, enum vm_thread thread)
+{
+	struct err err = { 0 };
+	int r = vm->enter_thread ? vm->enter_thread(vm->thread_opaque, thread, &err) : 0;
+
+	if (r < 0)
+		request_exit(vm, VM_EXIT_ERROR, 0, &err);
+	return r;
+}
 
 static int vcpu_make(struct vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 {
@@ -245,6 +297,8 @@ static void *vcpu_main(void *opaque)
 	r = vcpu_make(vcpu, &hv, &err);
 	if (r < 0)
 		request_exit(vm, VM_EXIT_ERROR, vcpu->id, &err);
+	else
+		enter_thread(vm, VM_THREAD_VCPU);
 	pthread_mutex_lock(&vm->lock);
 	vcpu->hv = hv;
 	vm->n_ready++;
@@ -268,14 +322,23 @@ static void *vcpu_main(void *opaque)
 
 static void *loop_main(void *opaque)
 {
+	struct vm *vm = opaque;
+	int r;
+
 	pthread_setname_np(pthread_self(), "devices");
-	loop_run(opaque);
+	r = enter_thread(vm, VM_THREAD_DEVICES);
+	pthread_mutex_lock(&vm->lock);
+	vm->n_ready++;
+	pthread_cond_broadcast(&vm->cond);
+	pthread_mutex_unlock(&vm->lock);
+	if (r == 0)
+		loop_run(vm->loop);
 	return NULL;
 }
 
 static int start_threads(struct vm *vm, struct err *err)
 {
-	int r = pthread_create(&vm->loop_thread, NULL, loop_main, vm->loop);
+	int r = pthread_create(&vm->loop_thread, NULL, loop_main, vm);
 
 	if (r)
 		return err_errno(err, r, "start the device thread");
@@ -309,7 +372,7 @@ int vm_start(struct vm *vm, struct err *err)
 		return r;
 	}
 	pthread_mutex_lock(&vm->lock);
-	while (vm->n_ready < vm->n_vcpus)
+	while (vm->n_ready < vm->n_vcpus + 1)
 		pthread_cond_wait(&vm->cond, &vm->lock);
 	failed = vm->exit.reason != VM_EXIT_NONE;
 	pthread_mutex_unlock(&vm->lock);
@@ -319,6 +382,7 @@ int vm_start(struct vm *vm, struct err *err)
 		vm_stop(vm);
 		return r;
 	}
+	enter_thread(vm, VM_THREAD_STARTER);
 	pthread_mutex_lock(&vm->lock);
 	vm->started = vm->exit.reason == VM_EXIT_NONE;
 	if (!vm->started)

@@ -28,6 +28,9 @@ struct vm {
 	struct boot_entry entry;
 	struct vm_restore *restore; /* what vCPUs begin with; NULL: the boot entry */
 	int exit_fd;
+	int irq_fds[HV_N_GSI]; /* eventfds that are edges of a GSI, where the back end has them */
+	int (*enter_thread)(void *opaque, enum vm_thread thread, struct err *err);
+	void *thread_opaque;
 	unsigned n_vcpus;
 	struct vcpu vcpus[HV_MAX_VCPUS];
 	pthread_t loop_thread;
@@ -35,7 +38,7 @@ struct vm {
 
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	unsigned n_ready;    /* vCPUs that exist or failed to; guarded by lock */
+	unsigned n_ready;    /* threads that have all they need, or failed; guarded by lock */
 	unsigned n_live;     /* vCPU threads in their loop; guarded by lock */
 	unsigned n_parked;   /* of them; guarded by lock */
 	unsigned n_quiesce;  /* guarded by lock */

@@ -47,8 +47,7 @@ void kvm_assist_free(struct kvm_assist *a)
 	free(a);
 }
 
-/* The soft vCPU that stands in for this one. */
-static int stand_in(struct hv_vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
+int kvm_assist_prepare(struct hv_vcpu *vcpu, struct err *err)
 {
 	struct hv_vm *vm = vcpu->vm;
 	int r = 0;
@@ -60,8 +59,6 @@ static int stand_in(struct hv_vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 	if (r == 0 && !vm->assist->vcpus[vcpu->id])
 		r = hv_soft_ops.vcpu_new(vm->assist->vm, vcpu->id, &vm->assist->vcpus[vcpu->id],
 					 err);
-	if (r == 0)
-		*ret = vm->assist->vcpus[vcpu->id];
 	pthread_mutex_unlock(&vm->lock);
 	return r;
 }
@@ -69,12 +66,10 @@ static int stand_in(struct hv_vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 int kvm_assist_run(struct hv_vcpu *vcpu, struct err *err)
 {
 	struct hv_vcpu_state s = { 0 };
-	struct hv_vcpu *soft = NULL;
+	struct hv_vcpu *soft = vcpu->vm->assist->vcpus[vcpu->id];
 	uint64_t cr4_rest, efer_rest;
-	int r = stand_in(vcpu, &soft, err);
+	int r = kvm_get_core(vcpu, &s, err);
 
-	if (r == 0)
-		r = kvm_get_core(vcpu, &s, err);
 	cr4_rest = s.cr4 & ~CR4_KNOWN;
 	efer_rest = s.efer & ~EFER_KNOWN;
 	s.cr4 &= CR4_KNOWN;

@@ -3,7 +3,8 @@
  * The assist: an instruction that KVM can't emulate is executed by the software CPU.
  *
  * Theory of operation. A VM of the soft back end stands beside the KVM one, on the same memory and
- * the same buses, with one vCPU for each that has needed it. It never runs by itself: it is given
+ * the same buses, with one vCPU for each of the VM's: made with it, since a thread that runs guest
+ * code has no right to map executable memory. It never runs by itself: it is given
  * the state, executes one instruction (or delivers the exception that it raises), and the state
  * goes back. Its translations and decoded code are forgotten each time, since the guest changes
  * both behind its back. Local APIC and IOAPIC stay KVM's: an instruction that KVM can't emulate and
@@ -20,6 +21,13 @@ enum kvm_assist_result {
 	KVM_ASSIST_DONE,     /* go on with KVM_RUN */
 	KVM_ASSIST_SHUTDOWN, /* it was a triple fault */
 };
+
+/**
+ * kvm_assist_prepare() - Make the stand-in of a vCPU
+ *
+ * Context: the vCPU's thread, before it runs guest code.
+ */
+int kvm_assist_prepare(struct hv_vcpu *vcpu, struct err *err);
 
 /**
  * kvm_assist_run() - Execute the instruction at the vCPU's RIP

@@ -59,7 +59,7 @@ struct hv_vm {
 	bool dirty_on; /* slots have the dirty log; guarded by lock */
 
 	struct kvm_chips *chips;
-	struct kvm_assist *assist; /* made by the first vCPU that needs it; guarded by lock */
+	struct kvm_assist *assist; /* made with the first vCPU; guarded by lock until all exist */
 	struct hv_vcpu *vcpus[HV_MAX_VCPUS];
 };
 

@@ -92,6 +92,8 @@ static int set_up_vcpu(struct hv_vcpu *vcpu, struct err *err)
 		r = kvm_cpuid_apply(vcpu, err);
 	if (r == 0 && vcpu->id != 0)
 		r = kvm_vcpu_ioctl(vcpu, KVM_SET_MP_STATE, &mp, "run state", err);
+	if (r == 0 && !vcpu->vm->quick)
+		r = kvm_assist_prepare(vcpu, err);
 	return r;
 }
 

@@ -25,6 +25,7 @@
 struct machine_env {
 	struct loop *loop; /* borrowed until machine_free() */
 	irq_set_fn irq_set;
+	irq_pulse_fn irq_pulse;
 	void *irq_opaque;
 	struct power_line power;
 };

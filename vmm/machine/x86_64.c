@@ -17,7 +17,10 @@ static const struct console_backend no_console = { .in_fd = -1, .out_fd = -1 };
 
 static struct irq_line irq_line(const struct machine *m, unsigned gsi)
 {
-	return (struct irq_line){ .set = m->env.irq_set, .opaque = m->env.irq_opaque, .gsi = gsi };
+	return (struct irq_line){ .set = m->env.irq_set,
+				  .pulse = m->env.irq_pulse,
+				  .opaque = m->env.irq_opaque,
+				  .gsi = gsi };
 }
 
 /* ---- port devices ---- */

@@ -22,6 +22,8 @@ struct fixture {
 	int in[2], out[2];
 	struct vm *vm;
 	unsigned n_runs; /* atomic */
+	unsigned n_entered[VM_THREAD_STARTER + 1], n_runs_then; /* atomic */
+	int refuse;						/* a thread, or -1 */
 };
 
 /* An ELF64 program of one byte at 1 MiB. */
@@ -347,6 +349,50 @@ static void refuses_what_cannot_be(void **state)
 	assert_int_equal(vm_new(&f->config, &f->vm, &err), -EINVAL);
 }
 
+static int enter_thread(void *opaque, enum vm_thread thread, struct err *err)
+{
+	struct fixture *f = opaque;
+
+	__atomic_fetch_add(&f->n_entered[thread], 1, __ATOMIC_SEQ_CST);
+	__atomic_fetch_add(&f->n_runs_then, __atomic_load_n(&f->n_runs, __ATOMIC_SEQ_CST),
+			   __ATOMIC_SEQ_CST);
+	return (int)thread == f->refuse ? err_set(err, -EPERM, "no rights to drop") : 0;
+}
+
+static void every_thread_is_entered_once_before_the_guest_runs(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.n_vcpus = 3;
+	f->config.enter_thread = enter_thread;
+	f->config.thread_opaque = f;
+	f->refuse = -1;
+	start(f, count_and_idle);
+	assert_int_equal(f->n_entered[VM_THREAD_DEVICES], 1);
+	assert_int_equal(f->n_entered[VM_THREAD_VCPU], 3);
+	assert_int_equal(f->n_entered[VM_THREAD_STARTER], 1);
+	assert_int_equal(f->n_runs_then, 0);
+}
+
+static void does_not_start_when_a_thread_cannot_be_entered(void **state)
+{
+	struct fixture *f = *state;
+
+	f->config.enter_thread = enter_thread;
+	f->config.thread_opaque = f;
+	for (f->refuse = VM_THREAD_DEVICES; f->refuse <= VM_THREAD_STARTER; f->refuse++) {
+		struct err err = { 0 };
+
+		fake_hv_script(count_and_idle, f);
+		assert_int_equal(vm_new(&f->config, &f->vm, &err), 0);
+		assert_int_equal(vm_start(f->vm, &err), -EPERM);
+		assert_string_equal(err.msg, "no rights to drop");
+		vm_free(f->vm);
+		f->vm = NULL;
+		assert_int_equal(f->n_runs, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +406,8 @@ int main(void)
 		T(serial_input_reaches_the_guest_with_an_interrupt),
 		T(notifications_take_the_short_cut),
 		T(refuses_what_cannot_be),
+		T(every_thread_is_entered_once_before_the_guest_runs),
+		T(does_not_start_when_a_thread_cannot_be_entered),
 	};
 
 	return cmocka_run_group_tests_name("vmm/vm", tests, NULL, NULL);

@@ -74,6 +74,13 @@ struct vm_net {
 	uint16_t mtu; /* the most the guest may use; 0: it is not told */
 };
 
+/* Who calls vm_config.enter_thread. */
+enum vm_thread {
+	VM_THREAD_DEVICES,
+	VM_THREAD_VCPU,
+	VM_THREAD_STARTER, /* the caller of vm_start(), when all others are there */
+};
+
 struct vm_config {
 	const struct hv_ops *hv;
 	const char *cpu_model; /* NULL: "base" */
@@ -101,6 +108,14 @@ struct vm_config {
 	const struct guest_backend *guest;
 	bool has_debug_fd;
 	int debug_fd; /* where port 0xe9 writes, when has_debug_fd */
+
+	/*
+	 * Called once on each thread, when it has opened and mapped all that it will ever need and
+	 * before any guest instruction: the place to drop rights. Of the descriptors that exist
+	 * then, a vCPU's thread uses eventfds, KVM's and the log's only. NULL: nothing to do.
+	 */
+	int (*enter_thread)(void *opaque, enum vm_thread thread, struct err *err);
+	void *thread_opaque;
 };
 
 enum vm_exit_reason {
