@@ -2,6 +2,7 @@
 /* Making a container. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -163,8 +164,20 @@ static int fill_directory(struct making *m, struct err *err)
 
 /* ---- the process ---- */
 
+/* Those of the machine's process; the container's are the guest's. */
+static int namespaces(const struct making *m)
+{
+	const struct oci_namespace *net = oci_namespace_find(m->config, CLONE_NEWNET);
+	int flags = net && !net->path ? CLONE_NEWNET : 0;
+
+	if (guest_backend_ops->sandboxed)
+		flags |= CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+	return flags;
+}
+
 static int fork_vmm(struct making *m, struct err *err)
 {
+	struct sandbox_namespaces ns = { .flags = namespaces(m) };
 	int pair[2], term[2] = { -1, -1 };
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -176,9 +189,10 @@ static int fork_vmm(struct making *m, struct err *err)
 		fd_close(pair[1]);
 		return r;
 	}
-	m->vmm = fork();
+	m->vmm = sandbox_fork(&ns, err);
 	if (m->vmm == 0) {
 		const struct vmmproc_config config = {
+			.namespaces = &ns,
 			.dir = &m->dir,
 			.config = m->config,
 			.state = &m->state,
@@ -202,22 +216,29 @@ static int fork_vmm(struct making *m, struct err *err)
 	m->vmm_fd = pair[0];
 	m->terminal_fd = term[0];
 	if (m->vmm < 0)
-		return err_errno(err, errno, "fork");
+		return m->vmm;
 	if (pid_start_time(m->vmm, &m->state.pid_start) < 0)
 		return err_set(err, -ESRCH, "the VMM process ended at once");
 	m->state.pid = m->vmm;
 	return 0;
 }
 
-/* The last lines that the guest's kernel and init said: the directory with them is taken back. */
+/* The end of a log of the container: its directory is taken back. */
+static void read_tail(const struct making *m, const char *name, char *buf, size_t len)
+{
+	int AUTO_FD fd = openat(m->dir.fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+	ssize_t n = end <= 0 ? 0 : pread(fd, buf, len - 1, MAX(0, end - (off_t)len + 1));
+
+	buf[MAX(n, 0)] = '\0';
+}
+
+/* The last lines that the guest's kernel and init said. */
 static void show_console(const struct making *m)
 {
-	int AUTO_FD fd = openat(m->dir.fd, VMMPROC_CONSOLE_LOG, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	char text[CONSOLE_TAIL + 1], *save = NULL;
-	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-	ssize_t n = len <= 0 ? 0 : pread(fd, text, CONSOLE_TAIL, MAX(0, len - CONSOLE_TAIL));
 
-	text[MAX(n, 0)] = '\0';
+	read_tail(m, VMMPROC_CONSOLE_LOG, text, sizeof(text));
 	/* From the guest, to a person's terminal. */
 	for (char *c = text; *c; c++)
 		*c = *c == '\n' || (*c >= ' ' && *c < 0x7f) ? *c : *c == '\r' ? '\n' : '?';
@@ -225,19 +246,33 @@ static void show_console(const struct making *m)
 		log_warn("guest: %s", line);
 }
 
+/* The last line that the VMM process said: what it crashed of. "" when there is none. */
+static void last_words(const struct making *m, char *buf, size_t len)
+{
+	const char *line;
+
+	read_tail(m, VMMPROC_LOG, buf, len);
+	buf[strlen(buf) - (buf[0] && buf[strlen(buf) - 1] == '\n')] = '\0';
+	line = strrchr(buf, '\n');
+	if (line)
+		memmove(buf, line + 1, strlen(line));
+}
+
 /* Wait for one note of the VMM. Return: 0; its error. */
 static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 {
-	char text[2 + ERR_MSG_MAX];
+	char text[2 + ERR_MSG_MAX], why[ERR_MSG_MAX];
 	ssize_t n;
 
 	do
 		n = recv(m->vmm_fd, text, sizeof(text) - 1, 0);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0)
+	if (n <= 0) {
+		last_words(m, why, sizeof(why));
 		return err_set(err, -ESRCH,
-			       "the VMM process of container '%s' ended before it was ready",
-			       m->opt->id);
+			       "the VMM process of container '%s' ended before it was ready%s%s",
+			       m->opt->id, why[0] ? ": " : "", why);
+	}
 	text[n] = '\0';
 	if (text[0] == VMMPROC_ERROR)
 		return err_set(err, -EIO, "%s", text + 1);

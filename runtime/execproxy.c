@@ -17,6 +17,7 @@
 #include "control.h"
 #include "foreground.h"
 #include "lifecycle.h"
+#include "sandbox/sandbox.h"
 #include "vmmproc.h"
 
 #define LOST_STATUS 137 /* the container ended under it */
@@ -130,8 +131,10 @@ int execproxy_wait(struct execproxy *p, struct err *err)
 					    .done_fd = p->control_fd,
 					    .ended = has_ended,
 					    .signal = send_signal,
-					    .resize = p->terminal ? send_size : NULL };
+					    .resize = p->terminal ? send_size : NULL,
+					    .lock_down = sandbox_enter_proxy };
 
+	statedir_close(&p->dir);
 	return foreground_wait(0, fd_steal(&p->master), &ops, err);
 }
 

@@ -134,7 +134,9 @@ int foreground_wait(pid_t pid, int terminal, const struct foreground_ops *ops, s
 	}
 	struct staying s = { .ops = ops, .signal_fd = signal_fd, .terminal = master };
 
-	if (master >= 0)
+	if (ops->lock_down)
+		r = ops->lock_down(err);
+	if (r == 0 && master >= 0)
 		resize(&s);
 	while (r == 0 && !ops->ended(ops->opaque, &status)) {
 		if (master >= 0)

@@ -17,6 +17,7 @@ struct foreground_ops {
 		     int *ret); /* Return: whether it has ended, with *ret its status */
 	void (*signal)(void *opaque, int sig);
 	void (*resize)(void *opaque, unsigned rows, unsigned cols); /* or NULL */
+	int (*lock_down)(struct err *err);			    /* all is open; or NULL */
 };
 
 /**

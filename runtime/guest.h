@@ -76,6 +76,8 @@ enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
 struct guest_ops {
 	const char *name;
 	bool real_root; /* processes run in the container's root directory */
+	/* boot() locks the process down, for which it needs namespaces of its own. */
+	bool sandboxed;
 	/* Begin to start the guest. Return: 0; negative errno. */
 	int (*boot)(const struct guest_config *config, struct loop *loop,
 		    const struct guest_events *events, struct guest **ret, struct err *err);
@@ -91,8 +93,6 @@ struct guest_ops {
 	int (*pause)(struct guest *guest, struct err *err);
 	int (*resume)(struct guest *guest, struct err *err);
 	void (*stats)(struct guest *guest, uint64_t tag);
-	/* Called when nothing more is opened: drop rights. */
-	int (*lock_down)(struct guest *guest, struct err *err);
 };
 
 /* The one this program uses; a test program links another. */

@@ -201,9 +201,6 @@ static int build_tree(const struct guest_config *gc, const struct rootfs_mount *
 	char stage[] = "/tmp/husk-stage.XXXXXX";
 	int r;
 
-	/* First: what is opened before belongs to another namespace and cannot be cloned here. */
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-		return err_errno(err, errno, "make a mount namespace");
 	r = rootfs_plan_new(&spec, &plan, err);
 	if (r < 0)
 		return r;
@@ -220,19 +217,12 @@ static int make_share(struct guest *g, const struct guest_config *gc, struct err
 	AUTO_FREE struct rootfs_mount *binds = calloc(room, sizeof(*binds));
 	AUTO_FREE char **sources = calloc(room, sizeof(*sources));
 	struct fuse_options opt = { .owner = geteuid() ? FUSE_OWNER_XATTR : FUSE_OWNER_REAL };
-	int AUTO_FD tree = -1;
-	char path[64];
-	int r = binds && sources ? collect_binds(gc, binds, sources, &n, err)
+	int tree, r = binds && sources ? collect_binds(gc, binds, sources, &n, err)
 				 : err_set(err, -ENOMEM, "mounts: no memory");
 
-	if (r == 0 && n == 0) {
-		r = share_new(gc->rootfs, &opt, &g->share, err);
-	} else if (r == 0) {
-		r = tree = build_tree(gc, binds, n, err);
-		if (r >= 0) {
-			snprintf(path, sizeof(path), "/proc/self/fd/%d", tree);
-			r = share_new(path, &opt, &g->share, err);
-		}
+	if (r == 0) {
+		tree = n ? build_tree(gc, binds, n, err) : sandbox_tree_open(gc->rootfs, err);
+		r = tree < 0 ? tree : share_new(tree, g->sandbox, &opt, &g->share, err);
 	}
 	for (size_t i = 0; i < n && sources; i++) {
 		free(sources[i]);
@@ -345,9 +335,39 @@ static int start_machine(struct guest *g, struct err *err)
 	if (r == 0)
 		r = snapshot_restore_share(&g->snap, g->share, err);
 	if (r == 0)
+		r = sandbox_leave_root(err);
+	if (r == 0)
 		r = vm_start(g->vm, err);
 	g->started = r == 0;
 	return r;
+}
+
+/* What is open now is all there will be. */
+static int enter_thread(void *opaque, enum vm_thread thread, struct err *err)
+{
+	static const enum sandbox_role roles[] = {
+		[VM_THREAD_DEVICES] = SANDBOX_DEVICES,
+		[VM_THREAD_VCPU] = SANDBOX_VCPU,
+		[VM_THREAD_STARTER] = SANDBOX_CONTROL,
+	};
+	const struct guest *g = opaque;
+	int r = thread == VM_THREAD_STARTER ? sandbox_stop_forks(err) : 0;
+
+	return r < 0 ? r : sandbox_enter(g->sandbox, roles[thread], err);
+}
+
+/* From the environment of who runs husk: a configuration cannot weaken the filters. */
+static int make_sandbox(struct guest *g, struct err *err)
+{
+	const char *mode = getenv("HUSK_SECCOMP");
+	bool log_only = mode && !strcmp(mode, "log");
+
+	if (mode && !log_only && strcmp(mode, "enforce"))
+		return err_set(err, -EINVAL, "HUSK_SECCOMP: '%.40s' (there are: enforce, log)",
+			       mode);
+	if (log_only)
+		log_warn("HUSK_SECCOMP: filters only log, nothing is refused");
+	return sandbox_new(log_only, &g->sandbox, err);
 }
 
 int guest_machine_start(struct guest *g, const struct guest_config *gc, struct err *err)
@@ -358,8 +378,10 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 				.initrd = { .fd = -1 } };
 	char kernel_path[PATH_MAX] = "", cmdline[CMDLINE_MAX];
 	int AUTO_FD kernel = -1;
-	int r = backend_find(backend ? backend : "auto", &vc.hv, err);
+	int r = make_sandbox(g, err);
 
+	if (r == 0)
+		r = backend_find(backend ? backend : "auto", &vc.hv, err);
 	if (r == 0)
 		r = kernel = open_kernel(gc->config, kernel_path, sizeof(kernel_path), err);
 	if (r >= 0)
@@ -376,6 +398,8 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 	vc.virtio_rng = true;
 	vc.guest = &g->channel;
 	vc.vsock = &g->vsock;
+	vc.enter_thread = enter_thread;
+	vc.thread_opaque = g;
 	vc.fs[vc.n_fs++] = (struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
 	network_devices(g->net, &vc);
 	snapshot_plan(gc, &vc, kernel_path, &g->snap);

@@ -8,8 +8,10 @@
 
 #include "bell.h"
 #include "guest.h"
+#include "guestcmd.h"
 #include "network.h"
 #include "pump.h"
+#include "sandbox/sandbox.h"
 #include "share.h"
 #include "snapshot.h"
 #include "vmm/vm.h"
@@ -41,10 +43,12 @@ struct guest_signal {
 struct guest {
 	const struct guest_config *config_in; /* borrowed during boot only */
 	const struct oci_config *config;
+	struct guestcmd_filter filter;
 	struct loop *loop;
 	struct guest_events events;
 
 	struct vm *vm;
+	struct sandbox *sandbox;
 	struct share *share;
 	struct network *net; /* or NULL */
 	struct console_backend console;

@@ -26,7 +26,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "guest_priv.h"
-#include "guestcmd.h"
 #include "initx/guest.h"
 #include "initx/proto.h"
 
@@ -398,6 +397,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 		return err_errno(err, -r, "guest");
 	r = bells_init(&g->bells, loop, err);
 	if (r == 0)
+		r = guestcmd_filter_make(config->config, &g->filter, err);
+	if (r == 0)
 		r = guest_machine_start(g, config, err);
 	if (r < 0)
 		return r;
@@ -429,6 +430,8 @@ static void vmguest_free(struct guest *g)
 	share_free(g->share);
 	network_free(g->net);
 	snapshot_plan_done(&g->snap);
+	sandbox_free(g->sandbox);
+	guestcmd_filter_done(&g->filter);
 	loop_event_done(&g->restored_event);
 	loop_event_done(&g->signal_event);
 	loop_timer_done(&g->drain);
@@ -488,6 +491,7 @@ static int build_command(struct guest *g, const struct guest_process *gp, const 
 				     .id = gp->id,
 				     .init_id = gp->id == GUEST_INIT_ID ? 0 : GUEST_INIT_ID,
 				     .hook_state = gp->hook_state,
+				     .filter = &g->filter,
 				     .streams = s->cmd };
 
 	return guestcmd_build(&gc, ret, err);
@@ -724,6 +728,7 @@ static void vmguest_stats(struct guest *g, uint64_t tag)
 static const struct guest_ops vm_ops = {
 	.name = "vm",
 	.real_root = true,
+	.sandboxed = true,
 	.boot = vmguest_boot,
 	.free = vmguest_free,
 	.start = vmguest_start,

@@ -174,29 +174,6 @@ static void add_scheduling(struct guestcmd_build *b, const struct oci_process *p
 	}
 }
 
-static void add_seccomp(struct guestcmd_build *b, const struct oci_seccomp *s)
-{
-	AUTO_FREE void *filter = NULL;
-	AUTO_FREE uint8_t *bytes = NULL;
-	uint32_t flags = 0;
-	size_t len = 0;
-
-	if (!s || b->r < 0)
-		return;
-	b->r = seccomp_compile(s, &filter, &len, &flags, b->err);
-	if (b->r < 0 || !filter)
-		return;
-	bytes = malloc(len + 8);
-	if (!bytes) {
-		b->r = err_set(b->err, -ENOMEM, "seccomp: no memory");
-		return;
-	}
-	le32_store(bytes, flags);
-	le32_store(bytes + 4, (uint32_t)(len / 8));
-	memcpy(bytes + 8, filter, len);
-	guestcmd_add(b, INITX_ITEM_SECCOMP, bytes, len + 8);
-}
-
 static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams *s)
 {
 	uint32_t stdio[6] = { 0 };
@@ -211,6 +188,35 @@ static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams 
 		stdio[2 * i + 1] = s->terminal ? 0 : s->ports[i];
 	}
 	guestcmd_add_u32(b, INITX_ITEM_STDIO, stdio, 6);
+}
+
+int guestcmd_filter_make(const struct oci_config *config, struct guestcmd_filter *ret,
+			 struct err *err)
+{
+	const struct oci_seccomp *s = config->lnx ? config->lnx->seccomp : NULL;
+	AUTO_FREE void *filter = NULL;
+	uint32_t flags = 0;
+	size_t len = 0;
+	uint8_t *bytes;
+	int r = s ? seccomp_compile(s, &filter, &len, &flags, err) : 0;
+
+	*ret = (struct guestcmd_filter){ 0 };
+	if (r < 0 || !filter)
+		return r;
+	bytes = malloc(len + 8);
+	if (!bytes)
+		return err_set(err, -ENOMEM, "seccomp: no memory");
+	le32_store(bytes, flags);
+	le32_store(bytes + 4, (uint32_t)(len / 8));
+	memcpy(bytes + 8, filter, len);
+	*ret = (struct guestcmd_filter){ bytes, len + 8 };
+	return 0;
+}
+
+void guestcmd_filter_done(struct guestcmd_filter *filter)
+{
+	free(filter->bytes);
+	filter->bytes = NULL;
 }
 
 int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *err)
@@ -243,7 +249,8 @@ int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *
 	add_scheduling(&b, p);
 	if (p->no_new_privileges)
 		guestcmd_add(&b, INITX_ITEM_NO_NEW_PRIVS, "", 0);
-	add_seccomp(&b, config->lnx ? config->lnx->seccomp : NULL);
+	if (gc->filter && gc->filter->bytes)
+		guestcmd_add(&b, INITX_ITEM_SECCOMP, gc->filter->bytes, gc->filter->len);
 	if (b.r == 0)
 		*ret = STEAL_PTR(c);
 	return b.r;

@@ -12,6 +12,17 @@ struct guestcmd_streams {
 	unsigned rows, cols;
 };
 
+/* A configuration's seccomp filter as the block has it. */
+struct guestcmd_filter {
+	void *bytes; /* NULL for none */
+	size_t len;
+};
+
+/* Context: before the process is locked down. */
+int guestcmd_filter_make(const struct oci_config *config, struct guestcmd_filter *ret,
+			 struct err *err);
+void guestcmd_filter_done(struct guestcmd_filter *filter);
+
 struct guestcmd {
 	const struct oci_config *config; /* of the container */
 	const struct oci_process *process;
@@ -20,6 +31,7 @@ struct guestcmd {
 			   * process, which gets new ones, and the container's mounts */
 	const char
 		*hook_state; /* what startContainer hooks read; for the container's own process */
+	const struct guestcmd_filter *filter; /* NULL for none */
 	struct guestcmd_streams streams;
 };
 

@@ -4,15 +4,10 @@
 #include <seccomp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/checked.h"
-#include "base/fd.h"
+#include "bpf.h"
 #include "guestcmd.h"
-
-#define FILTER_MAX (4096 * 8)
 
 struct named {
 	const char *name;
@@ -132,27 +127,6 @@ static int add_rule(scmp_filter_ctx ctx, const struct oci_seccomp *s, size_t ind
 	return 0;
 }
 
-static int export(scmp_filter_ctx ctx, void **ret, size_t *ret_len, struct err *err)
-{
-	int AUTO_FD fd = memfd_create("seccomp", MFD_CLOEXEC);
-	struct stat st;
-	void *buf;
-	int r = fd < 0 ? -errno : seccomp_export_bpf(ctx, fd);
-
-	if (r < 0 || fstat(fd, &st) < 0)
-		return err_errno(err, r < 0 ? -r : errno, "linux.seccomp: compile");
-	if (st.st_size > FILTER_MAX)
-		return err_set(err, -E2BIG, "linux.seccomp: more than 4096 instructions");
-	buf = malloc((size_t)st.st_size + 1);
-	if (!buf || fd_pread_full(fd, buf, (size_t)st.st_size, 0) != st.st_size) {
-		free(buf);
-		return err_set(err, -ENOMEM, "linux.seccomp: no memory");
-	}
-	*ret = buf;
-	*ret_len = (size_t)st.st_size;
-	return 0;
-}
-
 int seccomp_compile(const struct oci_seccomp *s, void **ret, size_t *ret_len, uint32_t *ret_flags,
 		    struct err *err)
 {
@@ -176,7 +150,7 @@ int seccomp_compile(const struct oci_seccomp *s, void **ret, size_t *ret_len, ui
 	for (size_t i = 0; r == 0 && i < s->syscalls.n; i++)
 		r = add_rule(ctx, s, i, err);
 	if (r == 0)
-		r = export(ctx, ret, ret_len, err);
+		r = bpf_export(ctx, "linux.seccomp", ret, ret_len, err);
 	seccomp_release(ctx);
 	return r;
 }

@@ -4,9 +4,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/checked.h"
 #include "base/fd.h"
@@ -16,6 +16,7 @@
 
 struct share {
 	struct fuse_server *srv;
+	struct sandbox_files files;
 	struct fs_backend backend;
 };
 
@@ -76,20 +77,29 @@ static void raise_nofile(void)
 	setrlimit(RLIMIT_NOFILE, &have);
 }
 
-int share_new(const char *dir, const struct fuse_options *opt, struct share **ret, struct err *err)
+int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, struct share **ret,
+	      struct err *err)
 {
 	CLEANUP(share_freep) struct share *share = calloc(1, sizeof(*share));
-	AUTO_FD int root = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int tree = tree_fd;
+	struct fuse_options jailed = *opt;
 	int r;
 
 	raise_nofile();
 	if (!share)
 		return err_set(err, -ENOMEM, "no memory for a shared directory");
-	if (root < 0)
-		return err_errno(err, errno, "open shared directory '%s'", dir);
-	r = fuse_server_new(root, opt, &share->srv, err);
+	share->files = (struct sandbox_files){ .sb = sb,
+					       .tree_fd = fd_steal(&tree),
+					       .unprivileged = geteuid() != 0 };
+	/* Opening by handle reaches files outside the tree. */
+	jailed.no_file_handles = true;
+	jailed.enter_jail = sandbox_files_enter;
+	jailed.close_jail = sandbox_files_close;
+	jailed.seal_worker = sandbox_files_seal;
+	jailed.jail_opaque = &share->files;
+	r = fuse_server_new(-1, &jailed, &share->srv, err);
 	if (r < 0)
-		return err_wrap(err, r, "share '%s'", dir);
+		return r;
 	share->backend = (struct fs_backend){
 		.opaque = share,
 		.submit = on_submit,
@@ -103,7 +113,11 @@ int share_new(const char *dir, const struct fuse_options *opt, struct share **re
 
 int share_start(struct share *share, struct err *err)
 {
-	return fuse_server_start(share->srv, err);
+	int r = fuse_server_start(share->srv, err);
+
+	/* The threads have their own. */
+	fd_close(fd_steal(&share->files.tree_fd));
+	return r;
 }
 
 int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
@@ -127,6 +141,7 @@ void share_free(struct share *share)
 	if (!share)
 		return;
 	fuse_server_free(share->srv);
+	fd_close(share->files.tree_fd);
 	free(share);
 }
 

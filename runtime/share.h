@@ -5,17 +5,25 @@
 
 #include "base/cleanup.h"
 #include "rootfs/fuse.h"
+#include "sandbox/sandbox.h"
 #include "vmm/backend.h"
 
 struct share;
 
 /**
- * share_new() - Make a server for a directory; its threads start with share_start()
- * @dir:	Path on the host
- * @opt:	Options of the server, or NULL
+ * share_new() - Make a server for a tree; its threads start with share_start()
+ * @tree_fd:	From sandbox_tree_open() or rootfs_plan_apply(); taken over, also on failure
+ * @sb:		What the threads are locked into; borrowed until share_free()
+ * @opt:	Options of the server
+ *
+ * Context: the process has a mount namespace of its own.
  */
-int share_new(const char *dir, const struct fuse_options *opt, struct share **ret, struct err *err);
-/* After vm_new(), before vm_start(): the threads keep the descriptors that exist now. */
+int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt,
+	      struct share **ret, struct err *err);
+/*
+ * After vm_new(), before vm_start(): the threads keep those events that exist now. They leave the
+ * host's root on their own; the process may leave it afterwards.
+ */
 int share_start(struct share *share, struct err *err);
 /* After vm_free(). NULL is fine. */
 void share_free(struct share *share);

@@ -10,13 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -298,14 +296,8 @@ static void on_listener(void *opaque, uint32_t events)
 static void on_ready(void *opaque)
 {
 	struct vmmproc *vp = opaque;
-	struct err err = { 0 };
 
 	vp->ready = true;
-	if (guest_backend_ops->lock_down && guest_backend_ops->lock_down(vp->guest, &err) < 0) {
-		note_error(vp->parent_fd, &err);
-		finish(vp, 1);
-		return;
-	}
 	loop_watch_remove(&vp->parent);
 	if (note(vp->parent_fd, VMMPROC_READY) < 0)
 		finish(vp, 1);
@@ -460,44 +452,13 @@ static int open_signals(struct vmmproc *vp, struct err *err)
 	return loop_watch_add(vp->loop, &vp->signals, vp->signal_fd, EPOLLIN, on_signal, vp);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int AUTO_FD fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	return fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
-}
-
-/* An ordinary user may have a network namespace inside a user namespace; ids stay as they are. */
-static int own_user_namespace(struct err *err)
-{
-	char uids[40], gids[40];
-	int r;
-
-	snprintf(uids, sizeof(uids), "%u %u 1", geteuid(), geteuid());
-	snprintf(gids, sizeof(gids), "%u %u 1", getegid(), getegid());
-	if (unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-		return err_errno(err, errno, "make a user and network namespace");
-	r = write_file("/proc/self/setgroups", "deny");
-	if (r == 0)
-		r = write_file("/proc/self/uid_map", uids);
-	if (r == 0)
-		r = write_file("/proc/self/gid_map", gids);
-	return r < 0 ? err_errno(err, -r, "map ids of a user namespace") : 0;
-}
-
+/* A new one was made with the process. */
 static int join_network(const struct oci_config *config, struct err *err)
 {
 	const struct oci_namespace *ns = oci_namespace_find(config, CLONE_NEWNET);
 
-	if (!ns)
+	if (!ns || !ns->path)
 		return 0;
-	if (!ns->path) {
-		if (unshare(CLONE_NEWNET) == 0)
-			return 0;
-		if (errno != EPERM)
-			return err_errno(err, errno, "make a network namespace");
-		return own_user_namespace(err);
-	}
 	int AUTO_FD fd = open(ns->path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
@@ -594,8 +555,14 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 static int set_up(struct vmmproc *vp, struct err *err)
 {
 	const struct vmmproc_config *config = vp->config;
-	int r = loop_new(&vp->loop, err);
+	const int own[] = { config->parent_fd, config->dir->fd, config->terminal_master_to,
+			    config->maker_fd };
+	int r = sandbox_namespaces_enter(config->namespaces, err);
 
+	if (r == 0)
+		r = sandbox_close_inherited(3 + config->n_preserve_fds, own, ARRAY_LEN(own), err);
+	if (r == 0)
+		r = loop_new(&vp->loop, err);
 	if (r == 0)
 		r = open_stdio(vp, err);
 	if (r == 0)
@@ -614,19 +581,6 @@ static int set_up(struct vmmproc *vp, struct err *err)
 		r = loop_watch_add(vp->loop, &vp->listener, vp->listen_fd, EPOLLIN, on_listener,
 				   vp);
 	return r;
-}
-
-/* What every thread of this process goes without; set before the first of them starts. */
-static int restrain(struct err *err)
-{
-	const struct rlimit none = { 0 };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-		return err_errno(err, errno, "no_new_privs");
-	/* A core file would hold the guest's memory. */
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		return err_errno(err, errno, "core limit");
-	return 0;
 }
 
 void vmmproc_main(const struct vmmproc_config *config)
@@ -650,7 +604,7 @@ void vmmproc_main(const struct vmmproc_config *config)
 	/* create's lock was inherited with the directory's descriptor: let go of it. */
 	fd_close(config->dir->fd);
 	if (r == 0)
-		r = restrain(&err);
+		r = sandbox_restrain(&err);
 	if (r == 0)
 		r = boot(&vp, console_log_fd, &err);
 	if (r < 0) {

@@ -22,9 +22,11 @@
 #include "guest.h"
 #include "oci/config.h"
 #include "oci/state.h"
+#include "sandbox/sandbox.h"
 #include "statedir.h"
 
 struct vmmproc_config {
+	const struct sandbox_namespaces *namespaces; /* that the process was born into */
 	const struct statedir *dir;
 	const struct oci_config *config;
 	const struct oci_state *state; /* as create made it */

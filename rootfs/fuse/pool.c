@@ -212,13 +212,26 @@ static void worker_loop(struct fuse_worker *w)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* The last thing before a worker serves: from here on it needs no right but to do that. */
+static int worker_seal(struct fuse_worker *w)
+{
+	struct fuse_server *srv = w->srv;
+
+	return srv->opt.seal_worker ?
+		       srv->opt.seal_worker(srv->opt.jail_opaque, &srv->pool.start_err) :
+		       0;
+}
+
 static void *worker_main(void *arg)
 {
 	struct fuse_worker *w = arg;
 	struct fuse_pool *p = &w->srv->pool;
-	int r = fuse_worker_init(w, w->srv, w->index, &p->start_err);
+	int r;
 
 	prctl(PR_SET_NAME, "husk-fs");
+	r = fuse_worker_init(w, w->srv, w->index, &p->start_err);
+	if (r == 0)
+		r = worker_seal(w);
 	pthread_mutex_lock(&p->lock);
 	if (r < 0 && p->start_result == 0)
 		p->start_result = r;
@@ -291,6 +304,8 @@ static void *leader_main(void *arg)
 	pthread_mutex_unlock(&p->lock);
 	if (r == 0)
 		r = leader_start_others(srv);
+	if (r == 0)
+		r = worker_seal(w);
 	pthread_mutex_lock(&p->lock);
 	p->start_result = r;
 	p->start_done = true;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "base/log.h"
 #include "kernelstore.h"
 #include "network.h"
+#include "sandbox/sandbox.h"
 #include "share.h"
 #include "terminal.h"
 #include "vmm/vm.h"
@@ -336,15 +338,24 @@ static void shares_free(struct share **shares)
 		share_free(shares[i]);
 }
 
-static int shares_make(const struct vm_options *o, struct share **shares, struct vm_config *config,
-		       struct err *err)
+/* File servers are locked in; without rights that takes namespaces, before any thread. */
+static int shares_make(const struct vm_options *o, struct sandbox **ret_sb, struct share **shares,
+		       struct vm_config *config, struct err *err)
 {
+	struct sandbox_namespaces ns = { .flags = CLONE_NEWNS };
+	int r = o->n_shares ? sandbox_unshare(&ns, err) : 0;
+
+	if (r == 0 && o->n_shares)
+		r = sandbox_new(false, ret_sb, err);
+	if (r < 0)
+		return r;
 	for (unsigned i = 0; i < o->n_shares; i++) {
 		struct fuse_options opt = { .cache = o->shares[i].cache };
-		int r = share_new(o->shares[i].dir, &opt, &shares[i], err);
+		int tree = sandbox_tree_open(o->shares[i].dir, err);
 
+		r = tree < 0 ? tree : share_new(tree, *ret_sb, &opt, &shares[i], err);
 		if (r < 0)
-			return r;
+			return err_wrap(err, r, "share '%s'", o->shares[i].dir);
 		config->fs[config->n_fs++] = (struct vm_fs){
 			.tag = o->shares[i].tag,
 			.backend = share_backend(shares[i]),
@@ -385,6 +396,7 @@ static int run(const struct vm_options *o, struct vm_config *config)
 {
 	struct console_backend console = { .in_fd = -1, .out_fd = -1 };
 	struct share *shares[VM_MAX_FS] = { NULL };
+	CLEANUP(sandbox_freep) struct sandbox *sb = NULL;
 	struct err err = { 0 };
 	struct terminal term;
 	struct vm_exit end = { 0 };
@@ -400,7 +412,7 @@ static int run(const struct vm_options *o, struct vm_config *config)
 	else
 		config->serial = &console;
 	if (r == 0)
-		r = shares_make(o, shares, config, &err);
+		r = shares_make(o, &sb, shares, config, &err);
 	if (r == 0)
 		r = nets_open(o, config, &err);
 	if (r == 0)

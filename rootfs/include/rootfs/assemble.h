@@ -7,7 +7,7 @@
  * anything and opens every source; rootfs_plan_apply() builds the tree at a staging directory in
  * the calling thread's (private) mount namespace, takes it off there as a detached tree, and undoes
  * all of it when a step fails, the mount points it made included; the tree's descriptor goes to
- * jail_enter().
+ * enter_jail of struct fuse_options.
  *
  *  - Sources are opened once, at planning; what is mounted later is what was checked.
  *  - Destinations are looked up inside the tree being built: symbolic links in the image lead to

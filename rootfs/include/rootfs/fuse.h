@@ -82,9 +82,10 @@ struct fuse_options {
 	 * or a negative errno.
 	 */
 	int (*enter_jail)(void *opaque, int keep_fd, struct err *err);
-	/* Called on the leader after all is open, before other workers start: drop rights, seccomp.
-	 */
+	/* Called on the leader after all is open, before other workers start: drop rights. */
 	int (*close_jail)(void *opaque, struct err *err);
+	/* Called on each worker as the last thing before it serves: its system call filter. */
+	int (*seal_worker)(void *opaque, struct err *err);
 	void *jail_opaque;
 };
 

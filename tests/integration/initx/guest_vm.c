@@ -43,6 +43,7 @@ struct guest_vm {
 	uint64_t n_done;
 	int port_fd[MAX_PORTS]; /* what a connection to FIRST_PORT + i gets; -1 nothing */
 	unsigned next_port;
+	struct sandbox *sandbox;
 	struct share *share;
 	struct timeline *timeline;
 	uint64_t start_ns, ready_ns;
@@ -253,6 +254,15 @@ static bool wait_ready(struct guest_vm *g)
 	return ready;
 }
 
+static int make_share(struct guest_vm *g, const char *root, struct err *err)
+{
+	const struct fuse_options options = { 0 };
+	int r = sandbox_new(false, &g->sandbox, err);
+	int tree = r < 0 ? r : sandbox_tree_open(root, err);
+
+	return tree < 0 ? tree : share_new(tree, g->sandbox, &options, &g->share, err);
+}
+
 static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct err *err)
 {
 	int AUTO_FD initrd = -1;
@@ -281,7 +291,7 @@ static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct 
 	config.guest = &g->guest;
 	config.vsock = &g->vsock;
 	if (opt->root) {
-		r = share_new(opt->root, NULL, &g->share, err);
+		r = make_share(g, opt->root, err);
 		if (r < 0)
 			return r;
 		config.fs[config.n_fs++] =
@@ -332,6 +342,7 @@ void guest_vm_free(struct guest_vm *g)
 	}
 	vm_free(g->vm);
 	share_free(g->share);
+	sandbox_free(g->sandbox);
 	if (g->timeline)
 		write_trace(g);
 	timeline_free(g->timeline);

@@ -16,68 +16,30 @@
 #include <unistd.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <seccomp.h>
 
 #include "base/fd.h"
 #include "fuse_mount.h"
-#include "rootfs/jail.h"
+#include "sandbox/crash.h"
+#include "sandbox/sandbox.h"
 
-static const int keep_fds[] = { STDERR_FILENO };
-static struct jail_config jail = {
-	.tree_fd = -1, .keep_fds = keep_fds, .n_keep_fds = 1, .file_handles = true
-};
+static struct sandbox_files jail = { .tree_fd = -1 };
 
-static int enter(void *opaque, int keep_fd, struct err *err)
+/* As the runtime does it. */
+static int jail_prepare(const char *dir, struct fuse_options *o, struct sandbox **ret,
+			struct err *err)
 {
-	return jail_enter(&jail, keep_fd, err);
-}
+	int r = sandbox_new(false, ret, err);
 
-/* What the runtime does with the table: default kill. */
-static int filter_install(struct err *err)
-{
-	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	const struct jail_syscall *rules;
-	size_t n;
-	int r = 0;
-
-	rules = jail_syscalls(&n);
-	for (size_t i = 0; r == 0 && i < n; i++) {
-		const struct jail_syscall *s = &rules[i];
-		uint32_t action = s->error ? SCMP_ACT_ERRNO((unsigned)s->error) : SCMP_ACT_ALLOW;
-
-		if (s->op == JAIL_ARG_NONE)
-			r = seccomp_rule_add(ctx, action, s->nr, 0);
-		else if (s->op == JAIL_ARG_EQ)
-			r = seccomp_rule_add(ctx, action, s->nr, 1,
-					     SCMP_CMP(s->arg, SCMP_CMP_EQ, s->value));
-		else
-			r = seccomp_rule_add(ctx, action, s->nr, 1,
-					     SCMP_CMP(s->arg, SCMP_CMP_MASKED_EQ, s->mask,
-						      s->value));
-	}
 	if (r == 0)
-		r = seccomp_load(ctx);
-	seccomp_release(ctx);
-	return r < 0 ? err_errno(err, -r, "seccomp filter") : 0;
-}
-
-static int close_jail(void *opaque, struct err *err)
-{
-	int r = jail_close(&jail, err);
-
-	return r < 0 ? r : filter_install(err);
-}
-
-static int jail_prepare(const char *dir, struct fuse_options *o)
-{
-	jail.tree_fd = (int)syscall(SYS_open_tree, AT_FDCWD, dir,
-				    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
-	jail.file_handles = !o->no_file_handles;
-	o->enter_jail = enter;
-	o->close_jail = close_jail;
-	return jail.tree_fd < 0 ? -errno : 0;
+		r = jail.tree_fd = sandbox_tree_open(dir, err);
+	jail.sb = *ret;
+	o->no_file_handles = true;
+	o->enter_jail = sandbox_files_enter;
+	o->close_jail = sandbox_files_close;
+	o->seal_worker = sandbox_files_seal;
+	o->jail_opaque = &jail;
+	return r < 0 ? r : crash_watch(err);
 }
 
 static int run(char **argv)
@@ -125,6 +87,7 @@ int main(int argc, char **argv)
 	struct fuse_options opt = { 0 };
 	struct fuse_server *srv = NULL;
 	struct fuse_mount *m = NULL;
+	CLEANUP(sandbox_freep) struct sandbox *sb = NULL;
 	struct fuse_stats st;
 	struct err err = { 0 };
 	bool in_jail = false;
@@ -141,7 +104,7 @@ int main(int argc, char **argv)
 		return 77;
 	}
 	if (in_jail)
-		status = jail_prepare(argv[optind], &opt);
+		status = jail_prepare(argv[optind], &opt, &sb, &err);
 	else
 		status = root = open(argv[optind], O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (status < 0 || fuse_server_new(root, &opt, &srv, &err) < 0 ||
