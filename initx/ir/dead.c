@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#include "base/checked.h"
-
 static struct ir_ins *terminator(struct ir_func *f, uint32_t b)
 {
 	return &f->blocks.v[b].ins.v[f->blocks.v[b].ins.n - 1];
@@ -277,29 +275,37 @@ void ir_prune(struct ir_prog *p)
 	}
 }
 
+/* Whether a block is there only to jump on: removing dead code again would thread it. */
+static bool has_bare_jump(struct ir_func *f)
+{
+	for (uint32_t b = 0; b < f->blocks.n; b++)
+		if (thread(f, b) != b)
+			return true;
+	return false;
+}
+
+static const char *verified(struct ir_prog *p, const struct ir_sym *s, const char *when)
+{
+	const char *e = ir_verify_func(p, s);
+
+	return e ? arena_printf(p->arena, "%s: %s", when, e) : NULL;
+}
+
 /* Every pass over one function, each with the rules checked behind it. */
 static const char *optimize_func(struct ir_prog *p, struct ir_sym *s)
 {
-	static const struct {
-		void (*run)(struct ir_prog *p, struct ir_func *f);
-		const char *what;
-	} passes[] = {
-		{ ir_fold, "after folding" },
-		{ ir_dead, "after removing dead code" },
-		{ ir_fold, "after folding again" },
-		{ ir_dead, "after removing dead code again" },
-	};
-	const char *e = ir_verify_func(p, s);
+	const char *e = verified(p, s, "before optimising");
 
-	if (e)
-		return arena_printf(p->arena, "before optimising: %s", e);
-	for (size_t i = 0; i < ARRAY_LEN(passes); i++) {
-		passes[i].run(p, s->func);
-		e = ir_verify_func(p, s);
-		if (e)
-			return arena_printf(p->arena, "%s: %s", passes[i].what, e);
+	for (int round = 0; !e && round < 2; round++) {
+		if (!ir_fold(p, s->func) && round && !has_bare_jump(s->func))
+			break;
+		e = verified(p, s, "after folding");
+		if (!e)
+			ir_dead(p, s->func);
+		if (!e)
+			e = verified(p, s, "after removing dead code");
 	}
-	return NULL;
+	return e;
 }
 
 const char *ir_optimize(struct ir_prog *p)

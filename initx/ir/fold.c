@@ -28,6 +28,7 @@ struct folder {
 	uint32_t *n_defs;
 	uint32_t *version;
 	uint32_t block;
+	bool changed;
 };
 
 static bool single(const struct folder *fo, uint32_t r)
@@ -59,6 +60,7 @@ static void forward(void *opaque, struct ir_val *v)
 	if (k->val.kind == IRV_REG && k->version != fo->version[k->val.reg])
 		return;
 	*v = k->val;
+	fo->changed = true;
 }
 
 static void make_copy(struct ir_ins *ins, struct ir_val v)
@@ -340,7 +342,7 @@ static void fold_ins(struct folder *fo, struct ir_ins *ins)
 	}
 }
 
-void ir_fold(struct ir_prog *p, struct ir_func *f)
+bool ir_fold(struct ir_prog *p, struct ir_func *f)
 {
 	struct folder fo = { .p = p, .f = f };
 
@@ -352,13 +354,15 @@ void ir_fold(struct ir_prog *p, struct ir_func *f)
 		struct ir_block *b = &f->blocks.v[fo.block];
 
 		for (uint32_t i = 0; i < b->ins.n; i++) {
-			struct ir_ins *ins = &b->ins.v[i];
+			struct ir_ins *ins = &b->ins.v[i], before = *ins;
 
 			ir_each_use(ins, forward, &fo);
 			fold_ins(&fo, ins);
+			fo.changed |= memcmp(&before, ins, sizeof(before)) != 0;
 			if (ins->dst != IR_NONE)
 				learn(&fo, ins);
 		}
 	}
 	arena_clear(p->scratch);
+	return fo.changed;
 }

@@ -210,8 +210,8 @@ void ir_print(const struct ir_prog *p, struct strbuf *sb);
  */
 const char *ir_read(struct arena *a, const char *text, size_t len, struct ir_prog *ret_prog);
 
-/* Fold constants, forward copies, simplify branches and addresses. */
-void ir_fold(struct ir_prog *p, struct ir_func *f);
+/* Fold constants, forward copies, simplify branches and addresses. False: nothing changed. */
+bool ir_fold(struct ir_prog *p, struct ir_func *f);
 /* Remove what cannot be reached or is not used; renumber blocks and registers. */
 void ir_dead(struct ir_prog *p, struct ir_func *f);
 /* Mark the symbols reachable from the entry. */

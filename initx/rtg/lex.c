@@ -98,18 +98,27 @@ static enum tok punctuation(int c)
 	}
 }
 
+/* A copy with zeroes behind it, so that looking a few bytes ahead needs no check. */
+#define MAX_AHEAD 2
+
 void lex_init(struct lexer *lx, struct arena *arena, struct diag_list *diags, uint32_t file)
 {
 	const struct src_file *f = &diags->files.v[file];
+	char *copy = arena_alloc(arena, (size_t)f->len + MAX_AHEAD + 1);
 
+	if (f->len)
+		memcpy(copy, f->text, f->len);
 	*lx = (struct lexer){
-		.arena = arena, .diags = diags, .text = f->text, .len = f->len, .base = f->base
+		.arena = arena, .diags = diags, .text = copy, .len = f->len, .base = f->base
 	};
 }
 
+/* The byte @ahead of the next one, at most MAX_AHEAD; -1 behind the end. */
 static int lex_peek(const struct lexer *lx, uint32_t ahead)
 {
-	return ahead < lx->len - lx->off ? (unsigned char)lx->text[lx->off + ahead] : -1;
+	int c = (unsigned char)lx->text[lx->off + ahead];
+
+	return c || lx->off + ahead < lx->len ? c : -1;
 }
 
 /* Classes of characters, for the loops that see most of a source. */
@@ -136,7 +145,7 @@ static bool is_digit(int c)
 /* Offset behind the characters of class @mask that start at @off. */
 static uint32_t span(const struct lexer *lx, uint32_t off, uint8_t mask)
 {
-	while (off < lx->len && (classes[(uint8_t)lx->text[off]] & mask))
+	while (classes[(uint8_t)lx->text[off]] & mask)
 		off++;
 	return off;
 }
@@ -155,15 +164,15 @@ static int digit_value(int c)
 /* Skips blanks and comments; true when a newline that counts was crossed. */
 static bool lex_skip(struct lexer *lx)
 {
-	while (lx->off < lx->len) {
-		int c = lex_peek(lx, 0);
+	for (;;) {
+		int c;
 
+		lx->off = span(lx, lx->off, C_BLANK);
+		c = lex_peek(lx, 0);
 		if (c == '\n') {
 			if (lx->want_semi)
 				return true;
 			lx->off++;
-		} else if (classes[c] & C_BLANK) {
-			lx->off = span(lx, lx->off, C_BLANK);
 		} else if (c == '/' && lex_peek(lx, 1) == '/') {
 			const char *end = memchr(lx->text + lx->off, '\n', lx->len - lx->off);
 
@@ -204,11 +213,11 @@ static enum tok keyword(const struct token *t)
 
 static void lex_ident(struct lexer *lx, struct token *t)
 {
-	const char *s = lx->text + lx->off, *end = lx->text + lx->len;
+	const char *s = lx->text + lx->off;
 	uint32_t h = IDENT_HASH_START;
 
 	t->s = s;
-	for (; s < end && (classes[(uint8_t)*s] & (C_LETTER | C_DIGIT)); s++)
+	for (; classes[(uint8_t)*s] & (C_LETTER | C_DIGIT); s++)
 		h = ident_hash_step(h, *s);
 	t->len = (uint32_t)(s - t->s);
 	t->hash = h;
@@ -282,7 +291,7 @@ static int lex_escape(struct lexer *lx, int quote)
 	return -1;
 }
 
-static void lex_string(struct lexer *lx, struct token *t)
+static __attribute__((noinline)) void lex_string(struct lexer *lx, struct token *t)
 {
 	struct strbuf sb = { .arena = lx->arena };
 	int quote = lex_peek(lx, 0), c;

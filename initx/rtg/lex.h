@@ -54,7 +54,7 @@ static inline uint32_t ident_hash_step(uint32_t h, char c)
 struct lexer {
 	struct arena *arena;
 	struct diag_list *diags;
-	const char *text;
+	const char *text; /* zeroes behind it */
 	uint32_t len, off;
 	src_pos_t base;
 	bool want_semi; /* a newline here ends the statement */
