@@ -33,6 +33,11 @@ enum control_op {
 	CONTROL_STATS,	/* reply text: JSON */
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */
 	CONTROL_EXITED, /* arg0: exit status as 0 to 255 */
+	/*
+	 * arg0 CONTROL_CHECKPOINT_*; TAKE: fds: memory, state, page map; reply text: manifest. The guest
+	 * stands still until GO_ON or STOP comes, or the connection breaks.
+	 */
+	CONTROL_CHECKPOINT,
 	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */
 	CONTROL_MAX_,
 };
@@ -40,6 +45,12 @@ enum control_op {
 enum control_kill {
 	CONTROL_KILL_GROUP = 1, /* the whole process group */
 	CONTROL_KILL_ALL = 2,	/* every process of the container */
+};
+
+enum control_checkpoint {
+	CONTROL_CHECKPOINT_TAKE,
+	CONTROL_CHECKPOINT_GO_ON,
+	CONTROL_CHECKPOINT_STOP,
 };
 
 struct control_msg {

@@ -44,6 +44,7 @@ struct making {
 	pid_t vmm;
 	enum snapshot_mode snapshot;
 	int maker_fd; /* of what publishes a snapshot, or -1 */
+	int restore_fd; /* of the directory with a checkpoint, or -1 */
 	struct created result;
 };
 
@@ -204,6 +205,7 @@ static int fork_vmm(struct making *m, struct err *err)
 			.parent_fd = pair[1],
 			.snapshot = m->snapshot,
 			.maker_fd = m->maker_fd,
+			.restore_fd = m->restore_fd,
 			.snapshot_wait = m->opt->snapshot_wait,
 		};
 
@@ -374,6 +376,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .vmm_fd = -1,
 			    .terminal_fd = -1,
 			    .maker_fd = -1,
+			    .restore_fd = -1,
 			    .vmm = -1,
 			    .result = { .terminal = -1 } };
 	int r = statedir_check_id(opt->id, err);
@@ -388,10 +391,13 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
-	/* Before there is anything that it could keep alive. Without one the container starts too.
-	 */
-	if (r == 0 && m.snapshot != SNAPSHOT_OFF)
+	/* Before there is anything that it could keep alive. Without one the container starts too. */
+	if (r == 0 && opt->restore_from)
+		r = m.restore_fd = snap_store_open(opt->restore_from, false, err);
+	else if (r == 0 && m.snapshot != SNAPSHOT_OFF)
 		m.maker_fd = snapmaker_fork(NULL);
+	if (r > 0)
+		r = 0;
 	if (r == 0)
 		r = statedir_create(opt->root, opt->id, &m.dir, err);
 	if (r == 0)
@@ -408,6 +414,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 	fd_close(m.vmm_fd);
 	fd_close(m.terminal_fd);
 	fd_close(m.maker_fd);
+	fd_close(m.restore_fd);
 	statedir_close(&m.dir);
 	oci_state_done(&m.state);
 	oci_config_free(m.config);

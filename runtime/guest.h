@@ -59,6 +59,7 @@ struct guest_config {
 	enum snapshot_mode snapshot;
 	bool snapshot_wait; /* ready() when the new one is published */
 	int maker_fd;	    /* who publishes it, or -1; taken over by boot() */
+	int restore_fd;	    /* directory of the checkpoint to go on with, or -1; borrowed by boot() */
 };
 
 struct guest_process {
@@ -69,6 +70,11 @@ struct guest_process {
 	 * of it and only the first counts. */
 	int fds[3];
 	unsigned rows, cols;
+};
+
+/* Files to write a checkpoint to, and the process's own page map; borrowed during the call. */
+struct guest_checkpoint {
+	int memory_fd, state_fd, pagemap_fd;
 };
 
 enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };
@@ -93,6 +99,16 @@ struct guest_ops {
 	int (*pause)(struct guest *guest, struct err *err);
 	int (*resume)(struct guest *guest, struct err *err);
 	void (*stats)(struct guest *guest, uint64_t tag);
+	/*
+	 * Optional. Write the guest's state; it stands still until checkpoint_end(). @ret: the manifest
+	 * without what is read back from the files, from malloc.
+	 */
+	int (*checkpoint)(struct guest *guest, const struct guest_checkpoint *to, char **ret,
+			  size_t *ret_len, struct err *err);
+	/* Go on, or end as if killed: then ended() comes when all that was written is delivered. */
+	void (*checkpoint_end)(struct guest *guest, bool stop);
+	/* Optional, after ready(): the highest number that a restored guest knows processes by. */
+	uint32_t (*last_id)(const struct guest *guest);
 };
 
 /* The one this program uses; a test program links another. */

@@ -27,8 +27,8 @@ struct guest_proc {
 	uint32_t id;
 	struct guest_proc *next_start; /* of those that wait for their start */
 	struct command *command;       /* until it is sent */
-	uint32_t ports[3];
-	bool running, ended;
+	uint32_t ports[3]; /* of its streams, 0 for none */
+	bool running, ended, terminal;
 	unsigned status;
 	uint32_t sent[2]; /* bytes of output it had sent when it ended, mod 2^32 */
 	struct pump in, out[2];
@@ -38,6 +38,13 @@ struct guest_proc {
 struct guest_signal {
 	uint32_t value, id, stage, term_signal, sent[2];
 	int32_t result;
+};
+
+/* What a checkpoint says of the container's process, until it is started. */
+struct guest_restored {
+	bool terminal;
+	uint32_t ports[3];
+	int ours[3]; /* ends of its streams */
 };
 
 struct guest {
@@ -58,6 +65,14 @@ struct guest {
 	bool started, paused;
 	bool settling; /* container init is in its loop; what it is told first is on its way, or there */
 	struct snapshot_plan snap;
+	bool held; /* the vCPUs: for a checkpoint, or restored and not started */
+	uint32_t last_id;
+	struct guest_restored restored;
+	/* The machine, for a checkpoint's manifest. */
+	const char *hv_name;
+	struct vm_identity identity;
+	uint64_t ram_bytes;
+	unsigned n_vcpus;
 	atomic_bool hold; /* the vCPUs stop at the next ready signal */
 	struct loop_event restored_event;
 	bool resembles; /* there are others with the same random numbers: renew before use */
@@ -84,5 +99,32 @@ struct guest {
 int guest_machine_start(struct guest *g, const struct guest_config *config, struct err *err);
 /* The machine holds at a point where a snapshot is due: take it, and let the guest go on. */
 void guest_snapshot_point(struct guest *g);
+
+/* ---- guest_vm.c ---- */
+
+/*
+ * Give the guest the time, and random numbers that no other guest has.
+ * @fn: gets the guest for its opaque; guest_renew_result() says what its arguments mean.
+ */
+int guest_renew(struct guest *g, bell_fn fn, struct err *err);
+/* Return: 0; negative errno. */
+int guest_renew_result(int result, const uint8_t *answers, struct err *err);
+
+struct guest_proc *guest_proc_find(struct guest *g, uint32_t id);
+/* NULL: no memory. */
+struct guest_proc *guest_proc_new(struct guest *g, uint32_t id);
+/* Pump between the caller's descriptors and our ends; takes all over. */
+void guest_proc_connect(struct guest_proc *p, const int fds[3], bool terminal,
+			const uint32_t ports[3], const int ours[3]);
+
+/* ---- guest_checkpoint.c ---- */
+
+int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
+		     size_t *ret_len, struct err *err);
+void guest_checkpoint_end(struct guest *g, bool stop);
+/* Before the machine is built: the ports that its streams will ask for. */
+int guest_restore_container(struct guest *g, struct err *err);
+/* Let the restored container's process go on, with these streams. */
+int guest_restored_start(struct guest *g, const struct guest_process *gp, struct err *err);
 
 #endif

@@ -130,12 +130,26 @@ static void forget_port(struct guest *g, uint32_t port)
 
 /* ---- processes ---- */
 
-static struct guest_proc *find_proc(struct guest *g, uint32_t id)
+struct guest_proc *guest_proc_find(struct guest *g, uint32_t id)
 {
 	struct guest_proc *p = g->procs;
 
 	while (p && p->id != id)
 		p = p->next;
+	return p;
+}
+
+struct guest_proc *guest_proc_new(struct guest *g, uint32_t id)
+{
+	struct guest_proc *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->guest = g;
+	p->id = id;
+	p->next = g->procs;
+	g->procs = p;
+	g->last_id = MAX(g->last_id, id);
 	return p;
 }
 
@@ -196,7 +210,7 @@ static void on_output_end(void *opaque)
 
 static void on_done(struct guest *g, const struct guest_signal *s)
 {
-	struct guest_proc *p = find_proc(g, s->id);
+	struct guest_proc *p = guest_proc_find(g, s->id);
 
 	if (!p || p->ended || s->result < 0)
 		return;
@@ -253,34 +267,34 @@ static void set_up_network(struct guest *g)
 		on_network(g, -ENOMEM, NULL);
 }
 
+int guest_renew_result(int result, const uint8_t *answers, struct err *err)
+{
+	if (result == 0)
+		result = (int32_t)le32_load(answers);
+	if (result == 0)
+		result = (int32_t)le32_load(answers + 4);
+	return result < 0 ? err_errno(err, -result, "give the guest its time and random numbers")
+			  : 0;
+}
+
 static void on_renewed(void *opaque, int result, const uint8_t *answers)
 {
 	struct guest *g = opaque;
 	struct err err = { 0 };
 
-	if (result == 0)
-		result = (int32_t)le32_load(answers);
-	if (result == 0)
-		result = (int32_t)le32_load(answers + 4);
-	if (result == 0) {
+	if (guest_renew_result(result, answers, &err) < 0)
+		fail(g, &err);
+	else
 		set_up_network(g);
-		return;
-	}
-	err_errno(&err, -result, "give the guest its time and random numbers");
-	fail(g, &err);
 }
 
-/*
- * Give the guest the time, and random numbers that no other guest has: container init is in its
- * command loop, nothing of the container runs.
- */
-static int renew(struct guest *g, struct err *err)
+int guest_renew(struct guest *g, bell_fn fn, struct err *err)
 {
 	struct bell_question q = { .words = { INITX_BELL_TIME, INITX_BELL_SEED },
 				   .n_words = 2 + SEED_WORDS,
 				   .answer_len = 8,
 				   .timeout_ns = BELL_TIMEOUT,
-				   .fn = on_renewed,
+				   .fn = fn,
 				   .opaque = g };
 	const size_t len = SEED_WORDS * sizeof(q.words[0]);
 
@@ -299,9 +313,12 @@ static void in_loop(struct guest *g)
 	if (g->settling)
 		return;
 	g->settling = true;
-	if (!g->resembles)
+	/* A restored container stands still until it is started. */
+	if (g->held)
+		is_ready(g);
+	else if (!g->resembles)
 		set_up_network(g);
-	else if (renew(g, &err) < 0)
+	else if (guest_renew(g, on_renewed, &err) < 0)
 		fail(g, &err);
 }
 
@@ -381,6 +398,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	g->events = *events;
 	g->snap = SNAPSHOT_PLAN_NONE;
 	g->restored_event.fd = -1;
+	for (unsigned i = 0; i < 3; i++)
+		g->restored.ours[i] = -1;
 	g->console = (struct console_backend){ .in_fd = -1, .out_fd = config->console_log_fd };
 	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
@@ -404,7 +423,7 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 		return r;
 	g->bells.vm = g->vm;
 	/* Nothing will tell that it is ready: it was when it was saved. */
-	if (g->snap.from == SNAPSHOT_POINT_LATE)
+	if (snapshot_is_ready(&g->snap))
 		loop_event_set(&g->restored_event);
 	r = loop_watch_add(loop, &g->vm_exit, vm_exit_fd(g->vm), EPOLLIN, on_vm_exit, g);
 	return r < 0 ? err_errno(err, -r, "guest") : 0;
@@ -423,6 +442,8 @@ static void vmguest_free(struct guest *g)
 		loop_watch_remove(&g->vm_exit);
 		if (g->paused)
 			vm_resume(g->vm);
+		if (g->held)
+			vm_release(g->vm);
 		vm_stop(g->vm);
 		vm_wait(g->vm, &ex);
 	}
@@ -437,6 +458,8 @@ static void vmguest_free(struct guest *g)
 	loop_timer_done(&g->drain);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
 		fd_close(g->ports[i].fd);
+	for (unsigned i = 0; i < 3; i++)
+		fd_close(g->restored.ours[i]);
 	free(g);
 }
 
@@ -466,21 +489,24 @@ static void close_streams(struct guest *g, struct streams *s)
 	}
 }
 
-static void start_pumps(struct guest_proc *p, const struct guest_process *gp, struct streams *s)
+void guest_proc_connect(struct guest_proc *p, const int fds[3], bool terminal,
+			const uint32_t ports[3], const int ours[3])
 {
 	struct loop *loop = p->guest->loop;
 
-	if (s->cmd.terminal) {
-		int in = fcntl(gp->fds[0], F_DUPFD_CLOEXEC, 3);
-		int to = fcntl(s->ours[0], F_DUPFD_CLOEXEC, 3);
+	p->terminal = terminal;
+	memcpy(p->ports, ports, sizeof(p->ports));
+	if (terminal) {
+		int in = fcntl(fds[0], F_DUPFD_CLOEXEC, 3);
+		int to = fcntl(ours[0], F_DUPFD_CLOEXEC, 3);
 
 		pump_start(&p->in, loop, in, to, true, NULL, NULL);
-		pump_start(&p->out[0], loop, s->ours[0], gp->fds[0], false, on_output_end, p);
+		pump_start(&p->out[0], loop, ours[0], fds[0], false, on_output_end, p);
 		return;
 	}
-	pump_start(&p->in, loop, gp->fds[0], s->ours[0], true, NULL, NULL);
-	pump_start(&p->out[0], loop, s->ours[1], gp->fds[1], false, on_output_end, p);
-	pump_start(&p->out[1], loop, s->ours[2], gp->fds[2], false, on_output_end, p);
+	pump_start(&p->in, loop, fds[0], ours[0], true, NULL, NULL);
+	pump_start(&p->out[0], loop, ours[1], fds[1], false, on_output_end, p);
+	pump_start(&p->out[1], loop, ours[2], fds[2], false, on_output_end, p);
 }
 
 static int build_command(struct guest *g, const struct guest_process *gp, const struct streams *s,
@@ -581,9 +607,13 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 		.cmd = { .terminal = gp->process->terminal, .rows = gp->rows, .cols = gp->cols },
 		.ours = { -1, -1, -1 }
 	};
-	struct guest_proc *p = calloc(1, sizeof(*p)), **last = &g->starts;
-	int r = p ? open_streams(g, gp, &s) : -ENOMEM;
+	struct guest_proc *p, **last = &g->starts;
+	int r;
 
+	if (g->held && gp->id == GUEST_INIT_ID)
+		return guest_restored_start(g, gp, err);
+	p = guest_proc_new(g, gp->id);
+	r = p ? open_streams(g, gp, &s) : -ENOMEM;
 	if (r < 0)
 		err_errno(err, -r, "streams of a process");
 	if (r == 0)
@@ -592,18 +622,14 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 		close_streams(g, &s);
 		for (unsigned i = 0; i < 3; i++)
 			fd_close(gp->fds[i]);
-		free(p);
+		if (p)
+			proc_free(p);
 		return r;
 	}
-	p->guest = g;
-	p->id = gp->id;
-	memcpy(p->ports, s.cmd.ports, sizeof(p->ports));
-	p->next = g->procs;
-	g->procs = p;
 	while (*last)
 		last = &(*last)->next_start;
 	*last = p;
-	start_pumps(p, gp, &s);
+	guest_proc_connect(p, gp->fds, s.cmd.terminal, s.cmd.ports, s.ours);
 	start_next(g);
 	return 0;
 }
@@ -681,6 +707,8 @@ static void vmguest_resize(struct guest *g, uint32_t id, unsigned rows, unsigned
 
 static int vmguest_pause(struct guest *g, struct err *err)
 {
+	if (g->held)
+		return err_set(err, -EBUSY, "a checkpoint is being made");
 	if (!g->paused)
 		vm_quiesce(g->vm);
 	g->paused = true;
@@ -725,6 +753,11 @@ static void vmguest_stats(struct guest *g, uint64_t tag)
 		ask(g, &(struct asked){ .guest = g, .tag = tag }, &q);
 }
 
+static uint32_t vmguest_last_id(const struct guest *g)
+{
+	return g->last_id;
+}
+
 static const struct guest_ops vm_ops = {
 	.name = "vm",
 	.real_root = true,
@@ -737,6 +770,9 @@ static const struct guest_ops vm_ops = {
 	.pause = vmguest_pause,
 	.resume = vmguest_resume,
 	.stats = vmguest_stats,
+	.checkpoint = guest_checkpoint,
+	.checkpoint_end = guest_checkpoint_end,
+	.last_id = vmguest_last_id,
 };
 
 const struct guest_ops *const guest_backend_ops = &vm_ops;

@@ -26,6 +26,13 @@ struct create_options {
 	bool cgroups_disabled;
 	const char *snapshot; /* a word of --snapshot; NULL: what the annotation says */
 	bool snapshot_wait;
+	const char *restore_from; /* directory with a checkpoint to begin with, or NULL */
+};
+
+/* A container that is started at once. */
+struct run_options {
+	struct create_options create;
+	bool detach, keep;
 };
 
 struct created {
@@ -54,6 +61,16 @@ int container_delete(const char *root, const char *id, bool force, struct err *e
 
 int container_pause(const char *root, const char *id, struct err *err);
 int container_resume(const char *root, const char *id, struct err *err);
+
+/**
+ * container_checkpoint() - Write a running container to a directory
+ * @dir:	Made when it is not there; a checkpoint in it is replaced
+ * @leave:	Let it run on; else it ends, as if killed, when the checkpoint is complete
+ *
+ * Return: 0; -ESRCH it does not run; negative errno, and it runs on.
+ */
+int container_checkpoint(const char *root, const char *id, const char *dir, bool leave,
+			 struct err *err);
 
 /**
  * container_load() - Open a container and read its state

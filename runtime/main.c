@@ -25,6 +25,8 @@ static const struct cli_verb verbs[] = {
 	{ "ps", "show the host's processes of a container", cli_ps },
 	{ "pause", "stop a container's machine", cli_pause },
 	{ "resume", "let a paused container go on", cli_resume },
+	{ "checkpoint", "save a running container", cli_checkpoint },
+	{ "restore", "go on with a saved container", cli_restore },
 	{ "update", "change a container's limits", cli_update },
 	{ "events", "show what a container uses", cli_events },
 	{ "logs", "show what a container's kernel and init said", cli_logs },

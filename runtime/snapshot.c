@@ -105,12 +105,31 @@ static void begin(const struct guest_config *gc, const struct vm_config *vc,
 	plan->wait = gc->snapshot_wait;
 }
 
-void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
-		   const char *kernel_path, struct snapshot_plan *ret)
+static struct snap_machine machine_of(const struct vm_config *vc, const struct vm_identity *id)
 {
-	struct vm_identity id;
-	const struct snapkey_machine machine = { vc, &id, kernel_path };
-	struct snap_machine wanted;
+	return (struct snap_machine){ id->arch,	   id->cpu_model, id->cpuid,
+				      id->tsc_khz, vc->ram_bytes, vc->n_vcpus };
+}
+
+int snapshot_checkpoint(int dir_fd, const struct vm_config *vc, const struct vm_identity *id,
+			struct snapshot_plan *ret, struct err *err)
+{
+	const struct snap_machine wanted = machine_of(vc, id);
+	int r = open_in(dir_fd, SNAPSHOT_CHECKPOINT_NAME, &wanted, &ret->source, err);
+
+	if (r < 0)
+		return r;
+	ret->from = SNAPSHOT_POINT_CHECKPOINT;
+	ret->saved = snapimage_view(&ret->source);
+	return 0;
+}
+
+void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
+		   const struct vm_identity *id, const char *kernel_path,
+		   struct snapshot_plan *ret)
+{
+	const struct snapkey_machine machine = { vc, id, kernel_path };
+	const struct snap_machine wanted = machine_of(vc, id);
 	struct err err = { 0 };
 	struct keys keys;
 	int r;
@@ -123,20 +142,16 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 		log_warn("%s, starting without snapshots", err.msg);
 	if (r == -EPERM)
 		return;
-	r = vm_identify(vc, &id, &err);
-	if (r == 0)
-		r = snapkey_early(&machine, keys.early, &err);
+	r = snapkey_early(&machine, keys.early, &err);
 	if (r == 0)
 		r = snapkey_late(keys.early, gc, keys.late, &err);
 	if (r < 0) {
 		log_warn("%s, starting without snapshots", err.msg);
 		return;
 	}
-	wanted = (struct snap_machine){ id.arch,    id.cpu_model,  id.cpuid,
-					id.tsc_khz, vc->ram_bytes, vc->n_vcpus };
 	find_source(gc, ret->store_fd, &keys, &wanted, ret);
 	if (ret->store_fd >= 0)
-		begin(gc, vc, &id, &keys, ret);
+		begin(gc, vc, id, &keys, ret);
 	/* Nothing to publish: let it go. */
 	if (ret->to_take == SNAPSHOT_POINT_NONE)
 		fd_close(fd_steal(&ret->maker_fd));
@@ -166,7 +181,7 @@ void snapshot_forget(struct snapshot_plan *plan, const char *why)
 
 int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err)
 {
-	if (plan->from != SNAPSHOT_POINT_LATE)
+	if (!snapshot_is_ready(plan))
 		return 0;
 	return snapimage_restore_share(&plan->source, share, err);
 }

@@ -19,7 +19,15 @@
 #include "snapshots/store.h"
 #include "vmm/vm.h"
 
-enum snapshot_point { SNAPSHOT_POINT_NONE, SNAPSHOT_POINT_EARLY, SNAPSHOT_POINT_LATE };
+enum snapshot_point {
+	SNAPSHOT_POINT_NONE,
+	SNAPSHOT_POINT_EARLY,
+	SNAPSHOT_POINT_LATE,
+	SNAPSHOT_POINT_CHECKPOINT, /* a running container */
+};
+
+/* Of a checkpoint, in the directory that the user names. */
+#define SNAPSHOT_CHECKPOINT_NAME "checkpoint"
 
 struct snapshot_plan {
 	enum snapshot_point from;    /* what the machine begins with */
@@ -48,8 +56,19 @@ struct snapshot_plan {
  * Context: one thread in this process.
  */
 void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
-		   const char *kernel_path, struct snapshot_plan *ret);
+		   const struct vm_identity *id, const char *kernel_path,
+		   struct snapshot_plan *ret);
 void snapshot_plan_done(struct snapshot_plan *plan);
+
+/* Begin with a checkpoint. @dir_fd: what it lies in. Return: 0; what keeps it from being used. */
+int snapshot_checkpoint(int dir_fd, const struct vm_config *vc, const struct vm_identity *id,
+			struct snapshot_plan *ret, struct err *err);
+
+/* Whether the guest will be in its command loop from the beginning. */
+static inline bool snapshot_is_ready(const struct snapshot_plan *plan)
+{
+	return plan->from >= SNAPSHOT_POINT_LATE;
+}
 
 /* The source did not fit after all: remove it, begin without. */
 void snapshot_forget(struct snapshot_plan *plan, const char *why);

@@ -33,6 +33,7 @@ struct conn {
 	int fd;
 	uint64_t tag;	  /* names it in questions to the guest */
 	uint32_t process; /* the one it stands for, 0 for none */
+	bool holds;	  /* the guest, for a checkpoint */
 	char name[200];	  /* of its program, for messages */
 };
 
@@ -110,6 +111,8 @@ static struct conn *conn_of(struct vmmproc *vp, uint32_t process)
 /* The proxy of a process is gone: engines end an executed process that way. */
 static void conn_broken(struct conn *c)
 {
+	if (c->holds)
+		guest_backend_ops->checkpoint_end(c->vp->guest, false);
 	if (c->process && c->vp->guest)
 		guest_backend_ops->kill(c->vp->guest, c->process, SIGKILL, GUEST_KILL_ONE, 0);
 	conn_close(c);
@@ -218,6 +221,30 @@ static void serve_kill(struct conn *c, const struct control_msg *m)
 	guest_backend_ops->kill(c->vp->guest, id, m->arg0, kinds[m->arg1], c->process ? 0 : c->tag);
 }
 
+static void serve_checkpoint(struct conn *c, const struct control_msg *m)
+{
+	const struct guest_ops *ops = guest_backend_ops;
+	AUTO_FREE char *manifest = NULL;
+	struct err err = { 0 };
+	size_t len;
+	int r;
+
+	if (m->arg0 == CONTROL_CHECKPOINT_TAKE && m->n_fds == 3 && ops->checkpoint &&
+	    c->vp->started) {
+		const struct guest_checkpoint to = { m->fds[0], m->fds[1], m->fds[2] };
+
+		r = ops->checkpoint(c->vp->guest, &to, &manifest, &len, &err);
+		c->holds = r == 0;
+		conn_reply(c, r, r < 0 ? err.msg : manifest);
+	} else if (m->arg0 != CONTROL_CHECKPOINT_TAKE && c->holds) {
+		c->holds = false;
+		conn_reply(c, 0, NULL);
+		ops->checkpoint_end(c->vp->guest, m->arg0 == CONTROL_CHECKPOINT_STOP);
+	} else {
+		conn_reply(c, -EINVAL, "there is nothing to checkpoint");
+	}
+}
+
 static void serve_request(struct conn *c, struct control_msg *m)
 {
 	struct vmmproc *vp = c->vp;
@@ -242,6 +269,7 @@ static void serve_request(struct conn *c, struct control_msg *m)
 			guest_backend_ops->resize(vp->guest, c->process, (unsigned)m->arg0,
 						  (unsigned)m->arg1);
 		return;
+	case CONTROL_CHECKPOINT: serve_checkpoint(c, m); return;
 	case CONTROL_REPLY:
 	case CONTROL_EXITED:
 	case CONTROL_SNAPSHOT:
@@ -298,6 +326,8 @@ static void on_ready(void *opaque)
 	struct vmmproc *vp = opaque;
 
 	vp->ready = true;
+	if (guest_backend_ops->last_id)
+		vp->last_id = MAX(vp->last_id, guest_backend_ops->last_id(vp->guest));
 	loop_watch_remove(&vp->parent);
 	if (note(vp->parent_fd, VMMPROC_READY) < 0)
 		finish(vp, 1);
@@ -540,6 +570,7 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					 .console_log_fd = console_log_fd,
 					 .snapshot = vp->config->snapshot,
 					 .maker_fd = vp->config->maker_fd,
+					 .restore_fd = vp->config->restore_fd,
 					 .snapshot_wait = vp->config->snapshot_wait };
 	const struct guest_events events = { .ready = on_ready,
 					     .started = on_started,

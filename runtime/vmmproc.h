@@ -37,6 +37,7 @@ struct vmmproc_config {
 	int parent_fd;		    /* taken over */
 	enum snapshot_mode snapshot;
 	bool snapshot_wait;
+	int restore_fd; /* directory of a checkpoint to begin with, or -1; taken over */
 	int maker_fd; /* of what publishes a snapshot, or -1; taken over */
 };
 

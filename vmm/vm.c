@@ -489,6 +489,11 @@ int vm_vsock_connect(struct vm *vm, uint32_t guest_port, int fd, struct err *err
 	return virtio_vsock_connect(vm->machine->vsock, guest_port, fd, err);
 }
 
+uint32_t vm_vsock_received(struct vm *vm, uint32_t host_port)
+{
+	return vm->machine->vsock ? virtio_vsock_received(vm->machine->vsock, host_port) : 0;
+}
+
 uint8_t *vm_config_region(struct vm *vm)
 {
 	return gmem_ptr(vm->machine->mem, LAYOUT_CONFIG, LAYOUT_CONFIG_SIZE);

@@ -36,6 +36,12 @@ int cli_pause(int argc, char **argv);
 int cli_ps(int argc, char **argv);
 int cli_resume(int argc, char **argv);
 int cli_run(int argc, char **argv);
+struct run_options;
+/* Create, start and, unless detached, stay with a container. Return: the exit status. */
+int cli_run_container(struct run_options *opt);
+
+int cli_checkpoint(int argc, char **argv);
+int cli_restore(int argc, char **argv);
 int cli_snapshot(int argc, char **argv);
 int cli_spec(int argc, char **argv);
 int cli_start(int argc, char **argv);

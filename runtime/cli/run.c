@@ -13,11 +13,6 @@
 #include "lifecycle.h"
 #include "vmmproc.h"
 
-struct run_options {
-	struct create_options create;
-	bool detach, keep;
-};
-
 #define C(member) offsetof(struct run_options, create.member)
 #define O(member) offsetof(struct run_options, member)
 
@@ -62,26 +57,33 @@ static int stay(const struct run_options *opt, const struct created *made)
 	return status;
 }
 
+int cli_run_container(struct run_options *opt)
+{
+	struct created made = { .terminal = -1 };
+	struct err err = { 0 };
+	int r;
+
+	opt->create.foreground = !opt->detach && !opt->create.console_socket;
+	opt->create.cgroups_disabled =
+		cli_globals.cgroup_manager && !strcmp(cli_globals.cgroup_manager, "disabled");
+	if (container_create(&opt->create, &made, &err) < 0)
+		return cli_error(&err);
+	if (!opt->detach)
+		return stay(opt, &made);
+	r = container_start(cli_globals.root_path, opt->create.id, &err);
+	if (r < 0)
+		container_delete(cli_globals.root_path, opt->create.id, true, NULL);
+	return r < 0 ? cli_error(&err) : 0;
+}
+
 int cli_run(int argc, char **argv)
 {
 	struct run_options opt = { .create = { .root = cli_globals.root_path } };
-	struct created made = { .terminal = -1 };
-	struct err err = { 0 };
-	int n, r;
+	int n;
 	enum cli_parsed p = cli_parse(&spec, argc, argv, &opt, &n);
 
 	if (p != CLI_OK)
 		return p == CLI_HELP ? 0 : CLI_FAIL;
 	opt.create.id = argv[1];
-	opt.create.foreground = !opt.detach && !opt.create.console_socket;
-	opt.create.cgroups_disabled =
-		cli_globals.cgroup_manager && !strcmp(cli_globals.cgroup_manager, "disabled");
-	if (container_create(&opt.create, &made, &err) < 0)
-		return cli_error(&err);
-	if (!opt.detach)
-		return stay(&opt, &made);
-	r = container_start(cli_globals.root_path, opt.create.id, &err);
-	if (r < 0)
-		container_delete(cli_globals.root_path, opt.create.id, true, NULL);
-	return r < 0 ? cli_error(&err) : 0;
+	return cli_run_container(&opt);
 }

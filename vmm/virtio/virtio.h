@@ -149,5 +149,7 @@ int virtio_vsock_new(const struct virtio_env *env, const struct vsock_backend *b
 		     struct device **ret, struct err *err);
 /* Connect @fd (a stream; owned by the device also on failure) to a port of the guest. Any thread. */
 int virtio_vsock_connect(struct device *dev, uint32_t guest_port, int fd, struct err *err);
+/* Bytes taken from the guest's stream to @host_port, mod 2^32; 0: there is none. Any thread. */
+uint32_t virtio_vsock_received(struct device *dev, uint32_t host_port);
 
 #endif

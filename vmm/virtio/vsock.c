@@ -621,6 +621,7 @@ int virtio_vsock_connect(struct device *dev, uint32_t guest_port, int fd, struct
 	vs->next_port = MAX(vs->next_port + 1, FIRST_PORT);
 	if (c) {
 		c->state = CONN_CONNECTING;
+		c->by_host = true;
 		c->owes = OWES_REQUEST;
 	}
 	pthread_mutex_unlock(&dev->lock);

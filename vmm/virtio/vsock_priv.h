@@ -61,6 +61,7 @@ struct conn {
 	int fd;
 	struct loop_watch watch;
 	uint32_t owes;
+	bool by_host;	  /* the host has asked for it */
 	bool dropped;	  /* by a device reset; freed by the loop's thread */
 	bool readable;	  /* the descriptor has data or its end */
 	bool in_ended;	  /* host's end of file was read */

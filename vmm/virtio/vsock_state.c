@@ -20,7 +20,8 @@ enum {
 	SAVED_NO_SEND = 2,
 	SAVED_IN_ENDED = 4,
 	SAVED_OUT_SHUT = 8,
-	SAVED_ALL = 15
+	SAVED_BY_HOST = 16,
+	SAVED_ALL = 31
 };
 
 #define OWES_SAVED (OWES_RESPONSE | OWES_CREDIT | OWES_SHUTDOWN | OWES_RST)
@@ -42,7 +43,8 @@ static void pre_save(void *obj)
 			.flags = (c->guest_no_recv ? SAVED_NO_RECV : 0U) |
 				 (c->guest_no_send ? SAVED_NO_SEND : 0U) |
 				 (c->in_ended ? SAVED_IN_ENDED : 0U) |
-				 (c->out_shut ? SAVED_OUT_SHUT : 0U),
+				 (c->out_shut ? SAVED_OUT_SHUT : 0U) |
+				 (c->by_host ? SAVED_BY_HOST : 0U),
 			.owes = c->owes & OWES_SAVED,
 			.fwd_cnt = c->fwd_cnt + c->buf_len,
 			.fwd_told = c->fwd_told,
@@ -55,7 +57,7 @@ static void pre_save(void *obj)
 
 static int conn_load(struct vsock *vs, const struct vsock_saved *s, struct err *err)
 {
-	bool by_host = s->host_port >= FIRST_PORT;
+	bool by_host = s->flags & SAVED_BY_HOST;
 	struct conn *c;
 	int fd;
 
@@ -136,3 +138,17 @@ const struct state_desc vsock_state_desc = {
 	.pre_save = pre_save,
 	.post_load = post_load,
 };
+
+uint32_t virtio_vsock_received(struct device *dev, uint32_t host_port)
+{
+	struct vsock *vs = (struct vsock *)dev;
+	uint32_t n = 0;
+
+	pthread_mutex_lock(&dev->lock);
+	for (const struct conn *c = host_port ? vs->round : NULL; c; c = c->next) {
+		if (!c->by_host && c->host_port == host_port)
+			n = c->fwd_cnt + c->buf_len;
+	}
+	pthread_mutex_unlock(&dev->lock);
+	return n;
+}

@@ -229,6 +229,9 @@ void vm_console_resize(struct vm *vm, unsigned cols, unsigned rows);
  */
 int vm_vsock_connect(struct vm *vm, uint32_t guest_port, int fd, struct err *err);
 
+/* Bytes taken from the guest's stream to a port of the host, mod 2^32; 0 when there is none. */
+uint32_t vm_vsock_received(struct vm *vm, uint32_t host_port);
+
 /* The config region, VM_CONFIG_BYTES of guest memory; NULL without a guest channel. */
 #define VM_CONFIG_BYTES (4u << 20)
 uint8_t *vm_config_region(struct vm *vm);
