@@ -365,9 +365,14 @@ int vm_start(struct vm *vm, struct err *err)
 	/* Signals are the caller's business, on its own threads. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* What devices raise before the interrupt controllers have their state would be lost. */
+	if (vm->restore)
+		loop_pause(vm->loop);
 	r = start_threads(vm, err);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r < 0) {
+		if (vm->restore)
+			loop_resume(vm->loop);
 		vm_stop(vm);
 		return r;
 	}
@@ -378,6 +383,8 @@ int vm_start(struct vm *vm, struct err *err)
 	pthread_mutex_unlock(&vm->lock);
 	if (vm->restore && !failed)
 		r = vm_restore_finish(vm, err);
+	if (vm->restore)
+		loop_resume(vm->loop);
 	if (r < 0) {
 		vm_stop(vm);
 		return r;
