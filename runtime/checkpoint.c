@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Checkpoints of running containers, from the verb's side: it opens the files, which the VMM process
- * may not, and publishes what that has written.
+ * Checkpoints of running containers, from the verb's side: it opens the files, which the VMM
+ * process may not, and publishes what that has written.
  */
 #include <errno.h>
 #include <fcntl.h>

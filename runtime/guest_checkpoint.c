@@ -2,12 +2,12 @@
 /*
  * The guest in a virtual machine: a running container as a snapshot, and back.
  *
- * Theory of operation. A checkpoint holds the machine, the file server's tables and, in a section of
- * its own, through which ports the container's process is connected. What the guest has written until
- * then is delivered by the machine that is saved, not by the one that goes on with it. A restored
- * machine is held before its first instruction until the container is started: then its process gets
- * the new streams, and the guest the time. Executed processes go on without streams: whoever executed
- * them is not there any more.
+ * Theory of operation. A checkpoint holds the machine, the file server's tables and, in a section
+ * of its own, through which ports the container's process is connected. What the guest has written
+ * until then is delivered by the machine that is saved, not by the one that goes on with it. A
+ * restored machine is held before its first instruction until the container is started: then its
+ * process gets the new streams, and the guest the time. Executed processes go on without streams:
+ * whoever executed them is not there any more.
  *
  * Form of the section, little-endian: u32 version, u32 number of the last process, u32 whether the
  * container's process runs, u32 whether on a terminal, three u32 ports (0: none).
@@ -67,8 +67,8 @@ static int save_all(struct guest *g, const struct guest_checkpoint *to, struct e
 	return r;
 }
 
-int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to,
-		     char **ret_manifest, size_t *ret_len, struct err *err)
+int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
+		     size_t *ret_len, struct err *err)
 {
 	struct snap_manifest m = { 0 };
 	int r;
