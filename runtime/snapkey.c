@@ -98,6 +98,9 @@ static void add_machine(struct sha256 *s, const struct snapkey_machine *m)
 	add(s, "ram %" PRIu64 " vcpus %u", vc->ram_bytes, vc->n_vcpus);
 	add(s, "devices rng %d serial %d vsock %d guest %d net %u", vc->virtio_rng,
 	    vc->serial != NULL, vc->vsock != NULL, vc->guest != NULL, vc->n_net);
+	/* The guest is told of addresses, also MACs, when it is there. */
+	for (unsigned i = 0; i < vc->n_net; i++)
+		add(s, "net mtu %u", vc->net[i].mtu);
 	for (unsigned i = 0; i < vc->n_fs; i++) {
 		add(s, "fs %u", vc->fs[i].n_queues);
 		add_text(s, "tag", vc->fs[i].tag);
