@@ -5,8 +5,9 @@
  * Form, little-endian: u32 magic, u32 version, u32 minor, u64 flags, u32 max_write, u32 nodes, u32
  * handles; then each node and each handle as node_save() and handle_save() write them. A node is
  * found again by its path below the root and accepted only if it proves to be the same file; one
- * that is not there, or is another, keeps its id and answers ESTALE: never a wrong file. Files
- * without a name (unlinked, still open) cannot be found again.
+ * that is not there, or is another, keeps its id and answers ESTALE: never a wrong file. Small
+ * regular files without a name (unlinked, still open) are saved whole, and become new files without
+ * a name; others without one cannot be found again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +26,12 @@
 #include "passthrough/open.h"
 
 #define STATE_MAGIC   0x53464b48U /* "HKFS" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define PATH_LOST     0xffffU
+#define PATH_ORPHAN   0xfffeU
+#define ORPHAN_MAX    (16 * MIB)       /* one file without a name */
+#define ORPHANS_MAX   (64 * MIB)       /* all of them */
+#define ORPHAN_NAME   ".husk-restored" /* for a moment */
 #define HANDLE_BYTES  128
 
 /* ---- writing ---- */
@@ -132,21 +137,42 @@ struct save {
 	struct out out;
 	struct node *root;
 	uint32_t n_lost;
+	uint64_t orphan_bytes;
 };
+
+/* The content of a file that has no name any more. Return: owned by the caller; NULL: too large. */
+static uint8_t *orphan_read(struct save *s, const struct node *n, const struct statx *stx)
+{
+	AUTO_FREE uint8_t *p = NULL;
+	AUTO_FD int fd = -1;
+
+	if (n->type != S_IFREG || stx->stx_nlink != 0 || stx->stx_size > ORPHAN_MAX ||
+	    s->orphan_bytes + stx->stx_size > ORPHANS_MAX)
+		return NULL;
+	fd = gate_open_node(s->srv, n, O_RDONLY);
+	p = fd < 0 ? NULL : malloc(stx->stx_size + 1);
+	if (!p || fd_pread_full(fd, p, stx->stx_size, 0) != (ssize_t)stx->stx_size)
+		return NULL;
+	s->orphan_bytes += stx->stx_size;
+	return STEAL_PTR(p);
+}
 
 static void node_save(struct save *s, struct node_slot *slot)
 {
 	struct node *n = slot->node, *pinned = NULL;
 	AUTO_FREE struct file_handle *fh = NULL;
+	AUTO_FREE uint8_t *orphan = NULL;
 	struct statx stx = { 0 };
 	char path[PATH_MAX];
-	bool lost = n->stale || node_pin(&s->srv->nodes, node_id(n), &pinned) < 0;
+	bool gone = n->stale || node_pin(&s->srv->nodes, node_id(n), &pinned) < 0 ||
+		    statx(n->fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK | STATX_NLINK, &stx) < 0;
+	bool lost = gone || node_path(s->srv, s->root, n, path) < 0;
 
-	lost = lost || statx(n->fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, &stx) < 0 ||
-	       node_path(s->srv, s->root, n, path) < 0;
 	if (!lost)
 		fh = node_handle_get(n->fd);
-	s->n_lost += lost;
+	else if (!gone)
+		orphan = orphan_read(s, n, &stx);
+	s->n_lost += lost && !orphan;
 	out_u64(&s->out, node_id(n));
 	out_u64(&s->out, n->n_lookups);
 	out_u32(&s->out, n->type);
@@ -156,13 +182,19 @@ static void node_save(struct save *s, struct node_slot *slot)
 	out_u64(&s->out, stx.stx_size);
 	out_u64(&s->out, (uint64_t)stx.stx_mtime.tv_sec);
 	out_u32(&s->out, stx.stx_mtime.tv_nsec);
-	out_u16(&s->out, lost ? PATH_LOST : (uint16_t)strlen(path));
+	out_u16(&s->out, orphan ? PATH_ORPHAN : lost ? PATH_LOST : (uint16_t)strlen(path));
 	if (!lost)
 		out_bytes(&s->out, path, strlen(path));
 	out_u32(&s->out, fh ? (uint32_t)fh->handle_type : 0);
 	out_u16(&s->out, fh ? (uint16_t)fh->handle_bytes : 0);
 	if (fh)
 		out_bytes(&s->out, fh->f_handle, fh->handle_bytes);
+	if (orphan) {
+		out_u32(&s->out, stx.stx_mode & 07777);
+		out_u32(&s->out, stx.stx_uid);
+		out_u32(&s->out, stx.stx_gid);
+		out_bytes(&s->out, orphan, stx.stx_size);
+	}
 	node_unpin(&s->srv->nodes, pinned);
 }
 
@@ -267,6 +299,8 @@ struct saved_node {
 	uint32_t fh_type;
 	uint16_t fh_len;
 	uint8_t fh[HANDLE_BYTES];
+	const uint8_t *orphan;	 /* content of @size bytes, or NULL */
+	uint32_t mode, uid, gid; /* of an orphan */
 };
 
 struct restore {
@@ -294,7 +328,7 @@ static int node_parse(struct in *in, struct saved_node *n)
 	n->mtime.tv_sec = (int64_t)in_u64(in);
 	n->mtime.tv_nsec = in_u32(in);
 	len = in_u16(in);
-	n->lost = len == PATH_LOST;
+	n->lost = len == PATH_LOST || len == PATH_ORPHAN;
 	if (!n->lost) {
 		p = in_take(in, len);
 		if (!p || len >= PATH_MAX || memchr(p, 0, len) || len == 0)
@@ -308,7 +342,39 @@ static int node_parse(struct in *in, struct saved_node *n)
 	if (!p || n->fh_len > HANDLE_BYTES || (n->type & ~(uint32_t)S_IFMT))
 		return -EBADMSG;
 	memcpy(n->fh, p, n->fh_len);
-	return 0;
+	n->orphan = NULL;
+	if (len != PATH_ORPHAN)
+		return 0;
+	n->mode = in_u32(in);
+	n->uid = in_u32(in);
+	n->gid = in_u32(in);
+	if (n->size > ORPHAN_MAX || n->type != S_IFREG || n->mode & ~07777U)
+		return -EBADMSG;
+	n->orphan = in_take(in, n->size);
+	return n->orphan ? 0 : -EBADMSG;
+}
+
+/* A file like the one that had no name. Return: its descriptor (O_PATH); negative errno. */
+static int orphan_make(struct fuse_server *srv, const struct saved_node *n)
+{
+	int root = srv->nodes.slots[NODE_ROOT_ID].node->fd;
+	AUTO_FD int fd = -1;
+	int r;
+
+	if (unlinkat(root, ORPHAN_NAME, 0) < 0 && errno != ENOENT)
+		return -errno;
+	r = fd = gate_open_at(root, ORPHAN_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+	if (r < 0)
+		return r;
+	if (unlinkat(root, ORPHAN_NAME, 0) < 0)
+		return -errno;
+	r = fd_write_full(fd, n->orphan, n->size);
+	/* Who may not give files away has only his own. */
+	if (r == 0 && fchown(fd, n->uid, n->gid) < 0 && errno != EPERM)
+		r = -errno;
+	if (r == 0 && fchmod(fd, (mode_t)n->mode) < 0)
+		r = -errno;
+	return r < 0 ? r : gate_path_of(srv, fd);
 }
 
 static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
@@ -348,8 +414,10 @@ static int restore_node(struct restore *r)
 		return err_set(r->err, status, "file server: damaged node");
 	if (!r->node.lost)
 		fd = open_below(t->slots[NODE_ROOT_ID].node->fd, r->node.path);
+	else if (r->node.orphan)
+		fd = orphan_make(r->srv, &r->node);
 	good = fd >= 0 && statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, &stx) == 0 &&
-	       node_verify(r, fd, &stx);
+	       (r->node.orphan || node_verify(r, fd, &stx));
 	if (!good) {
 		fd_close(fd);
 		fd = -1;

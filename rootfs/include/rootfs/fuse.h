@@ -166,7 +166,8 @@ struct fuse_restore_result {
  * fuse_server_save() - Write session, node and handle tables
  * @ret:	Bytes, owned by the caller (free)
  * @ret_len:	Their number
- * @ret_lost:	Nodes that have no name any more (unlinked but referenced): ESTALE after a restore
+ * @ret_lost:	Nodes that have no name any more (unlinked but referenced) and are not small
+ *		regular files, which are saved whole: ESTALE after a restore
  *
  * Context: quiescent; runs on the leader thread.
  * Return: 0; -ENOMEM.

@@ -147,10 +147,33 @@ static void a_link_in_place_of_a_directory_is_stale(void **state)
 	assert_int_equal(fc_read(&c, other, other_fh, 0, 10), 0);
 }
 
-static void unlinked_open_files_are_lost_and_counted(void **state)
+static void unlinked_open_files_keep_their_content(void **state)
+{
+	struct fuse_restore_result res;
+	int r;
+
+	assert_int_equal(fc_write(&c, other, other_fh, 0, "orphan", 6), 0);
+	assert_int_equal(fc_call(&c, FUSE_UNLINK, 1, NULL, 0, "other", 6), 0);
+	save();
+	assert_int_equal(lost, 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes + res.n_stale_handles, 0);
+	assert_int_equal(fc_read(&c, other, other_fh, 0, 10), 0);
+	assert_int_equal(c.out_len, 6);
+	assert_memory_equal(c.out, "orphan", 6);
+	assert_int_equal(fc_write(&c, other, other_fh, 6, "!", 1), 0);
+	/* It still has no name, this one or another. */
+	fc_lookup(&c, 1, "other", &r);
+	assert_int_equal(r, -ENOENT);
+	fc_lookup(&c, 1, ".husk-restored", &r);
+	assert_int_equal(r, -ENOENT);
+}
+
+static void large_unlinked_files_are_lost_and_counted(void **state)
 {
 	struct fuse_restore_result res;
 
+	assert_int_equal(fc_write(&c, other, other_fh, 17 << 20, "x", 1), 0);
 	assert_int_equal(fc_call(&c, FUSE_UNLINK, 1, NULL, 0, "other", 6), 0);
 	save();
 	assert_int_equal(lost, 1);
@@ -245,7 +268,8 @@ int main(void)
 		TEST(renamed_files_are_found_by_their_new_name),
 		TEST(another_file_of_the_name_is_stale),
 		TEST(a_link_in_place_of_a_directory_is_stale),
-		TEST(unlinked_open_files_are_lost_and_counted),
+		TEST(unlinked_open_files_keep_their_content),
+		TEST(large_unlinked_files_are_lost_and_counted),
 		TEST(copies_pass_where_copies_are_meant),
 		TEST(damaged_states_are_refused),
 		TEST(a_used_server_is_not_restored),
