@@ -125,8 +125,7 @@ int snapshot_checkpoint(int dir_fd, const struct vm_config *vc, const struct vm_
 }
 
 void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
-		   const struct vm_identity *id, const char *kernel_path,
-		   struct snapshot_plan *ret)
+		   const struct vm_identity *id, const char *kernel_path, struct snapshot_plan *ret)
 {
 	const struct snapkey_machine machine = { vc, id, kernel_path };
 	const struct snap_machine wanted = machine_of(vc, id);
@@ -160,7 +159,7 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 void snapshot_plan_done(struct snapshot_plan *plan)
 {
 	snap_close(&plan->source);
-	snap_abandon(&plan->target);
+	snap_new_close(&plan->target);
 	fd_close(plan->store_fd);
 	fd_close(plan->maker_fd);
 	fd_close(plan->pagemap_fd);
@@ -211,11 +210,13 @@ void snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *shar
 	if (r == 0)
 		r = snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, plan->wait,
 				      &err);
-	if (r < 0) {
+	if (r < 0)
 		log_warn("%s, going on without a snapshot", err.msg);
-		snap_abandon(&plan->target);
-	}
-	/* The maker's are the last descriptors from here on, and with them the lock. */
+	/*
+	 * The maker's are the last descriptors from here on, and with them the lock. What failed
+	 * stays for the next one to find, who makes it anew: this process may not remove files any
+	 * more.
+	 */
 	snap_new_close(&plan->target);
 	fd_close(fd_steal(&plan->maker_fd));
 	plan->to_take = SNAPSHOT_POINT_NONE;

@@ -580,14 +580,17 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					     .stats = on_stats,
 					     .opaque = vp };
 
-	return guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
+	int r = guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
+
+	fd_close(vp->config->restore_fd);
+	return r;
 }
 
 static int set_up(struct vmmproc *vp, struct err *err)
 {
 	const struct vmmproc_config *config = vp->config;
 	const int own[] = { config->parent_fd, config->dir->fd, config->terminal_master_to,
-			    config->maker_fd };
+			    config->maker_fd, config->restore_fd };
 	int r = sandbox_namespaces_enter(config->namespaces, err);
 
 	if (r == 0)
