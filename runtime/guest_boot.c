@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "cli/cli.h"
 #include "guest_priv.h"
 #include "guestcmd.h"
 #include "initx/cpio.h"
@@ -211,18 +212,33 @@ static int build_tree(const struct guest_config *gc, const struct rootfs_mount *
 	return r;
 }
 
+/* The annotation for a window onto file pages: its size. */
+static int dax_window(const struct oci_config *config, uint64_t *ret_len, struct err *err)
+{
+	const char *text = oci_annotation(config, "dev.husk.rootfs.dax");
+
+	*ret_len = 0;
+	if (text && cli_parse_size(text, ret_len) < 0)
+		return err_set(err, -EINVAL, "annotation dev.husk.rootfs.dax: '%s' is no size",
+			       text);
+	return 0;
+}
+
 static int make_share(struct guest *g, const struct guest_config *gc, struct err *err)
 {
 	size_t room = gc->config->mounts.n + 1, n = 0;
 	AUTO_FREE struct rootfs_mount *binds = calloc(room, sizeof(*binds));
 	AUTO_FREE char **sources = calloc(room, sizeof(*sources));
 	struct fuse_options opt = { .owner = geteuid() ? FUSE_OWNER_XATTR : FUSE_OWNER_REAL };
+	uint64_t dax_len;
 	int tree, r = binds && sources ? collect_binds(gc, binds, sources, &n, err)
-				 : err_set(err, -ENOMEM, "mounts: no memory");
+				       : err_set(err, -ENOMEM, "mounts: no memory");
 
+	if (r == 0)
+		r = dax_window(gc->config, &dax_len, err);
 	if (r == 0) {
 		tree = n ? build_tree(gc, binds, n, err) : sandbox_tree_open(gc->rootfs, err);
-		r = tree < 0 ? tree : share_new(tree, g->sandbox, &opt, &g->share, err);
+		r = tree < 0 ? tree : share_new(tree, g->sandbox, &opt, dax_len, &g->share, err);
 	}
 	for (size_t i = 0; i < n && sources; i++) {
 		free(sources[i]);
@@ -428,7 +444,7 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 	vc.vsock = &g->vsock;
 	vc.enter_thread = enter_thread;
 	vc.thread_opaque = g;
-	vc.fs[vc.n_fs++] = (struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
+	vc.fs[vc.n_fs++] = share_device(g->share, "rootfs", 0);
 	network_devices(g->net, &vc);
 	r = find_snapshot(g, gc, &vc, kernel_path, err);
 	if (r == 0)

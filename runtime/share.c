@@ -18,10 +18,14 @@ struct share {
 	struct fuse_server *srv;
 	struct sandbox_files files;
 	struct fs_backend backend;
+	struct fuse_dax_ops dax;
+	const struct fs_window *window; /* the device's, once there is one */
 };
 
 /* The server's form of a request lies in the scratch space of the device's. */
 static_assert(sizeof(struct fuse_request) <= FS_REQUEST_SCRATCH, "scratch space");
+static_assert(FUSE_DAX_CHUNK == FS_WINDOW_CHUNK,
+	      "what the device wants and what the guest is told");
 
 static void on_complete(struct fuse_request *req, size_t len)
 {
@@ -61,6 +65,26 @@ static void on_resume(void *opaque)
 	fuse_server_resume(((struct share *)opaque)->srv);
 }
 
+static void on_window(void *opaque, const struct fs_window *window)
+{
+	((struct share *)opaque)->window = window;
+}
+
+static int dax_map(void *opaque, uint64_t off, int fd, uint64_t file_off, uint64_t len,
+		   bool writable)
+{
+	const struct fs_window *w = ((struct share *)opaque)->window;
+
+	return w ? w->map(w->opaque, off, fd, file_off, len, writable) : -ENOSYS;
+}
+
+static int dax_unmap(void *opaque, uint64_t off, uint64_t len)
+{
+	const struct fs_window *w = ((struct share *)opaque)->window;
+
+	return w ? w->unmap(w->opaque, off, len) : -ENOSYS;
+}
+
 /*
  * The server holds a descriptor for each file the guest's kernel remembers, and takes its limits
  * from the process's: raise them as far as we may.
@@ -77,8 +101,8 @@ static void raise_nofile(void)
 	setrlimit(RLIMIT_NOFILE, &have);
 }
 
-int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, struct share **ret,
-	      struct err *err)
+int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, uint64_t dax_len,
+	      struct share **ret, struct err *err)
 {
 	CLEANUP(share_freep) struct share *share = calloc(1, sizeof(*share));
 	AUTO_FD int tree = tree_fd;
@@ -91,6 +115,11 @@ int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, s
 	share->files = (struct sandbox_files){ .sb = sb,
 					       .tree_fd = fd_steal(&tree),
 					       .unprivileged = geteuid() != 0 };
+	share->dax = (struct fuse_dax_ops){
+		.window_len = dax_len, .map = dax_map, .unmap = dax_unmap, .opaque = share
+	};
+	if (dax_len)
+		jailed.dax = &share->dax;
 	/* Opening by handle reaches files outside the tree. */
 	jailed.no_file_handles = true;
 	jailed.enter_jail = sandbox_files_enter;
@@ -102,6 +131,7 @@ int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, s
 		return r;
 	share->backend = (struct fs_backend){
 		.opaque = share,
+		.set_window = on_window,
 		.submit = on_submit,
 		.reset = on_reset,
 		.quiesce = on_quiesce,
@@ -150,7 +180,10 @@ void share_stats(const struct share *share, struct fuse_stats *ret)
 	fuse_server_stats(share->srv, ret);
 }
 
-const struct fs_backend *share_backend(const struct share *share)
+struct vm_fs share_device(const struct share *share, const char *tag, unsigned n_queues)
 {
-	return &share->backend;
+	return (struct vm_fs){ .tag = tag,
+			       .backend = &share->backend,
+			       .n_queues = n_queues,
+			       .window_len = share->dax.window_len };
 }

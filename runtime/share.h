@@ -6,7 +6,7 @@
 #include "base/cleanup.h"
 #include "rootfs/fuse.h"
 #include "sandbox/sandbox.h"
-#include "vmm/backend.h"
+#include "vmm/vm.h"
 
 struct share;
 
@@ -15,10 +15,11 @@ struct share;
  * @tree_fd:	From sandbox_tree_open() or rootfs_plan_apply(); taken over, also on failure
  * @sb:		What the threads are locked into; borrowed until share_free()
  * @opt:	Options of the server
+ * @dax_len:	Bytes of the window onto file pages that the device will have; 0: none
  *
  * Context: the process has a mount namespace of its own.
  */
-int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt,
+int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, uint64_t dax_len,
 	      struct share **ret, struct err *err);
 /*
  * After vm_new(), before vm_start(): the threads keep those events that exist now. They leave the
@@ -37,7 +38,7 @@ int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_l
 int share_restore(struct share *share, const void *buf, size_t len, uint32_t *ret_stale,
 		  struct err *err);
 
-/* Borrowed until share_free(). */
-const struct fs_backend *share_backend(const struct share *share);
+/* The file system device of a machine; it borrows from the share and @tag until vm_free(). */
+struct vm_fs share_device(const struct share *share, const char *tag, unsigned n_queues);
 
 #endif

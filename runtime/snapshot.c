@@ -134,7 +134,8 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 	int r;
 
 	ret->maker_fd = gc->maker_fd;
-	if (gc->snapshot == SNAPSHOT_OFF)
+	/* What the guest maps in a window onto files is nowhere in a snapshot. */
+	if (gc->snapshot == SNAPSHOT_OFF || vc->fs[0].window_len)
 		return;
 	r = ret->store_fd = snapstore_open(true, &err);
 	if (r < 0)

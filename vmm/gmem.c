@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/cleanup.h"
+#include "vmm/window.h"
 
 #define HUGE_PAGE_SIZE (2 * MIB)
 
@@ -24,6 +25,8 @@ int gmem_new(struct gmem **ret, struct err *err)
 
 static void region_release(struct gmem_region *r)
 {
+	if (r->kind == GMEM_WINDOW)
+		window_forget(r);
 	if (r->owned && r->hva)
 		munmap(r->hva, r->len);
 	if (r->page_flags)

@@ -362,8 +362,9 @@ int vm_start(struct vm *vm, struct err *err)
 	bool failed;
 	int r;
 
-	/* Signals are the caller's business, on its own threads. */
+	/* Signals are the caller's business, on its own threads; but see vmm/window.h. */
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	/* What devices raise before the interrupt controllers have their state would be lost. */
 	if (vm->restore)

@@ -88,14 +88,27 @@ static int save_vcpus(struct vm *vm, const struct saving *s, struct err *err)
 	return r;
 }
 
+/* What the guest has mapped in a window is nowhere in the state. */
+static int check_windows(const struct gmem *mem, struct err *err)
+{
+	for (unsigned i = 0; i < mem->n_regions; i++) {
+		if (mem->regions[i].kind == GMEM_WINDOW)
+			return err_set(err, -EOPNOTSUPP,
+				       "a machine with a window onto files cannot be saved");
+	}
+	return 0;
+}
+
 int vm_save(struct vm *vm,
 	    int (*put)(void *opaque, const char *name, uint32_t instance, const void *data,
 		       size_t len, struct err *err),
 	    void *opaque, struct err *err)
 {
 	const struct saving s = { put, opaque };
-	int r = save_devices(vm, &s, err);
+	int r = check_windows(vm->machine->mem, err);
 
+	if (r == 0)
+		r = save_devices(vm, &s, err);
 	if (r == 0)
 		r = save_vcpus(vm, &s, err);
 	/* After the devices: they may have raised interrupts while they came to rest. */

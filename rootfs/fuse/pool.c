@@ -251,6 +251,9 @@ static int thread_start(struct fuse_worker *w, void *(*fn)(void *))
 	int r;
 
 	sigfillset(&all);
+	/* A fault's own signal: touching the guest's memory may raise it, and its owner handle it.
+	 */
+	sigdelset(&all, SIGBUS);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, WORKER_STACK_BYTES);

@@ -125,6 +125,9 @@ void fuse_attr_fill(const struct fuse_server *srv, const struct statx *stx, bool
 		.rdev = encode_dev(stx->stx_rdev_major, stx->stx_rdev_minor),
 		.blksize = stx->stx_blksize,
 	};
+	/* Guests that decide file by file (and have not been told otherwise by a mount option). */
+	if (S_ISREG(stx->stx_mode) && srv->session.flags & FUSE_HAS_INODE_DAX)
+		ret->flags |= FUSE_ATTR_DAX;
 	if (mount_root && S_ISDIR(stx->stx_mode) && srv->session.flags & FUSE_SUBMOUNTS)
 		ret->flags |= FUSE_ATTR_SUBMOUNT;
 }

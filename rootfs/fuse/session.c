@@ -20,7 +20,7 @@
 #include "passthrough/creds.h"
 
 #define DEFAULT_WORKERS	  2
-#define DEFAULT_SPIN_US     200
+#define DEFAULT_SPIN_US	  200
 #define DEFAULT_MAX_NODES (1U << 20)
 #define MAX_MAX_NODES	  (1U << 26)
 #define MIN_TABLE	  16
@@ -203,6 +203,8 @@ static void server_forget_all(void *arg)
 	srv->session.ready = false;
 	handle_table_clear(&srv->handles);
 	node_table_clear(&srv->nodes);
+	if (srv->opt.dax)
+		srv->opt.dax->unmap(srv->opt.dax->opaque, 0, srv->opt.dax->window_len);
 }
 
 void fuse_server_reset(struct fuse_server *srv)
@@ -253,7 +255,7 @@ static uint64_t session_wanted(const struct fuse_server *srv)
 	if (!o->no_submounts)
 		want |= FUSE_SUBMOUNTS;
 	if (o->dax)
-		want |= FUSE_MAP_ALIGNMENT;
+		want |= FUSE_MAP_ALIGNMENT | FUSE_HAS_INODE_DAX;
 	return want;
 }
 
@@ -290,7 +292,7 @@ int fuse_op_init(struct fuse_call *c)
 	out.time_gran = 1;
 	out.max_pages = (uint16_t)(s->max_write / 4096);
 	if (s->flags & FUSE_MAP_ALIGNMENT)
-		out.map_alignment = 12;
+		out.map_alignment = FUSE_DAX_CHUNK_SHIFT;
 	s->ready = true;
 	return fuse_reply(c, &out, sizeof(out));
 }

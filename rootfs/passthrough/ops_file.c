@@ -432,7 +432,7 @@ int fuse_op_setupmapping(struct fuse_call *c)
 
 	if (!dax)
 		return -ENOSYS;
-	if (!in->len || (in->moffset | in->foffset | in->len) & 4095 ||
+	if (!in->len || (in->moffset | in->foffset | in->len) & (FUSE_DAX_CHUNK - 1) ||
 	    ckd_add(&end, in->moffset, in->len) || end > dax->window_len ||
 	    in->foffset > (uint64_t)INT64_MAX - in->len)
 		return -EINVAL;
@@ -461,7 +461,7 @@ int fuse_op_removemapping(struct fuse_call *c)
 		int r;
 
 		memcpy(&one, c->blob + i * sizeof(one), sizeof(one));
-		if (!one.len || (one.moffset | one.len) & 4095 ||
+		if (!one.len || (one.moffset | one.len) & (FUSE_DAX_CHUNK - 1) ||
 		    ckd_add(&end, one.moffset, one.len) || end > dax->window_len)
 			return -EINVAL;
 		r = dax->unmap(dax->opaque, one.moffset, one.len);

@@ -45,6 +45,8 @@ static const char help[] =
 	"  --cmdline-only TEXT the whole kernel command line\n"
 	"  --share DIR=TAG     the guest mounts directory DIR as virtiofs TAG; may be repeated\n"
 	"  --share-cache MODE  auto (default), never or always, for those that follow\n"
+	"  --share-dax SIZE    those that follow show file pages through a window of SIZE\n"
+	"                      (2M to 16G, a power of two) in the guest's memory\n"
 	"  --net tap=NAME[,mac=MAC]\n"
 	"                      a network interface on that tap; may be repeated\n"
 	"  --console WHICH     serial (default) or virtio\n"
@@ -76,9 +78,11 @@ struct vm_options {
 		char *dir; /* of the argument, cut at '=' */
 		const char *tag;
 		enum fuse_cache cache;
+		uint64_t dax_len;
 	} shares[VM_MAX_FS];
 	unsigned n_shares;
 	enum fuse_cache share_cache;
+	uint64_t share_dax;
 	const char *nets[VM_MAX_NET];
 	unsigned n_nets;
 };
@@ -92,6 +96,7 @@ enum {
 	OPT_CMDLINE_ONLY,
 	OPT_SHARE,
 	OPT_SHARE_CACHE,
+	OPT_SHARE_DAX,
 	OPT_NET,
 	OPT_CONSOLE,
 	OPT_BACKEND,
@@ -109,6 +114,7 @@ static const struct option options[] = {
 	{ "cmdline-only", required_argument, NULL, OPT_CMDLINE_ONLY },
 	{ "share", required_argument, NULL, OPT_SHARE },
 	{ "share-cache", required_argument, NULL, OPT_SHARE_CACHE },
+	{ "share-dax", required_argument, NULL, OPT_SHARE_DAX },
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "backend", required_argument, NULL, OPT_BACKEND },
@@ -151,8 +157,9 @@ static int take_share(struct vm_options *o, char *text)
 	if (!eq || eq == text || !eq[1] || o->n_shares == VM_MAX_FS)
 		return -EINVAL;
 	*eq = 0;
-	o->shares[o->n_shares++] =
-		(struct vm_share){ .dir = text, .tag = eq + 1, .cache = o->share_cache };
+	o->shares[o->n_shares++] = (struct vm_share){
+		.dir = text, .tag = eq + 1, .cache = o->share_cache, .dax_len = o->share_dax
+	};
 	return 0;
 }
 
@@ -191,6 +198,7 @@ static int take_option(struct vm_options *o, int c)
 		return 0;
 	case OPT_SHARE: return take_share(o, optarg);
 	case OPT_SHARE_CACHE: return parse_cache(optarg, &o->share_cache);
+	case OPT_SHARE_DAX: return cli_parse_size(optarg, &o->share_dax);
 	case OPT_NET: return take_net(o, optarg);
 	case OPT_CONSOLE: return parse_choice(optarg, "serial", "virtio", &o->virtio_console);
 	case OPT_BACKEND: o->backend = optarg; return 0;
@@ -353,14 +361,13 @@ static int shares_make(const struct vm_options *o, struct sandbox **ret_sb, stru
 		struct fuse_options opt = { .cache = o->shares[i].cache };
 		int tree = sandbox_tree_open(o->shares[i].dir, err);
 
-		r = tree < 0 ? tree : share_new(tree, *ret_sb, &opt, &shares[i], err);
+		r = tree < 0
+			    ? tree
+			    : share_new(tree, *ret_sb, &opt, o->shares[i].dax_len, &shares[i], err);
 		if (r < 0)
 			return err_wrap(err, r, "share '%s'", o->shares[i].dir);
-		config->fs[config->n_fs++] = (struct vm_fs){
-			.tag = o->shares[i].tag,
-			.backend = share_backend(shares[i]),
-			.n_queues = MIN(o->n_vcpus, MAX_SHARE_QUEUES),
-		};
+		config->fs[config->n_fs++] = share_device(shares[i], o->shares[i].tag,
+							  MIN(o->n_vcpus, MAX_SHARE_QUEUES));
 	}
 	return 0;
 }

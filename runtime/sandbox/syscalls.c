@@ -66,9 +66,10 @@ static const struct sandbox_rule rules[] = {
 	RARE(ALL, getpid, "libc's abort"),
 	RARE(ALL, gettid, "libc's abort"),
 
-	/* memory: never a file's, never executable */
+	/* memory: never executable; a file's only for the file server */
 	ALLOW_IF(D | F, mmap, "anonymous, not executable", "the allocator", NEW_MEMORY),
 	RARE_IF(V | C | P, mmap, "anonymous, not executable", "the allocator", NEW_MEMORY),
+	RARE_IF(F, mmap, "in a given place, not executable", "file pages in a window of the guest (DAX)", NOT_EXEC(2), MASKED(3, MAP_FIXED, MAP_FIXED)),
 	ALLOW(D | C, munmap, "the allocator; the guest's memory at the end"),
 	RARE(V | F | P, munmap, "the allocator"),
 	ALLOW_IF(D | F, mprotect, "not executable", "the allocator", NOT_EXEC(2)),

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "kvm/assist.h"
 #include "kvm/kvm.h"
+#include "vmm/window.h"
 
 /* The kernel's view of a signal set: 64 bits. */
 #define KERNEL_SIGSET_LEN 8
@@ -152,6 +153,25 @@ static void handle_io(struct hv_vcpu *vcpu)
 	}
 }
 
+/*
+ * KVM's emulator takes memory that it cannot read for MMIO: a page of a window whose file was cut.
+ * Our own access raises the signal that mends it.
+ */
+static bool window_access(struct hv_vcpu *vcpu)
+{
+	struct gmem *mem = vcpu->vm->config.mem;
+	struct kvm_run *run = vcpu->run;
+	uint32_t len = MIN(run->mmio.len, (uint32_t)sizeof(run->mmio.data));
+
+	if (!gmem_ptr(mem, run->mmio.phys_addr, len))
+		return false;
+	if (run->mmio.is_write)
+		gmem_write(mem, run->mmio.phys_addr, run->mmio.data, len);
+	else
+		gmem_read(mem, run->mmio.phys_addr, run->mmio.data, len);
+	return true;
+}
+
 /* An access across a page's end arrives in pieces of any length: in parts that the bus knows. */
 static void handle_mmio(struct hv_vcpu *vcpu)
 {
@@ -160,6 +180,8 @@ static void handle_mmio(struct hv_vcpu *vcpu)
 	unsigned len = MIN(run->mmio.len, (uint32_t)sizeof(run->mmio.data));
 
 	vcpu->stats.n_mmio++;
+	if (window_access(vcpu))
+		return;
 	for (unsigned at = 0, size; at < len; at += size) {
 		uint64_t gpa = run->mmio.phys_addr + at, val = 0;
 
@@ -280,6 +302,8 @@ void kvm_vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *ret)
 				return;
 			continue;
 		}
+		if (errno == EFAULT && window_mend(vcpu->vm->config.mem))
+			continue;
 		if (errno != EINTR && errno != EAGAIN) {
 			ret->reason = HV_EXIT_ERROR;
 			err_errno(&ret->err, errno, "run vCPU %u", vcpu->id);

@@ -10,6 +10,7 @@
 #define LAYOUT_HIGH_START     (4 * GIB)
 #define LAYOUT_MIN_RAM	      (2 * MIB)
 #define LAYOUT_MAX_RAM	      (512 * GIB)
+#define LAYOUT_MAX_WINDOW     (16 * GIB)
 
 /* Below 1 MiB: what the loaders leave for the guest's first instructions. */
 #define LAYOUT_GDT	      0x0500ULL

@@ -12,6 +12,7 @@
 #include "machine/cpumodel.h"
 #include "machine/layout.h"
 #include "virtio/virtio.h"
+#include "vmm/window.h"
 
 static const struct console_backend no_console = { .in_fd = -1, .out_fd = -1 };
 
@@ -153,12 +154,34 @@ static int make_vsock(struct machine *m, const struct virtio_env *env, struct de
 	return r;
 }
 
+/* Behind all RAM, aligned to its own size as Linux likes it for its own tables. */
+static int add_window(struct machine *m, uint64_t len, gpa_t *ret, struct err *err)
+{
+	const struct gmem_region *last = &m->mem->regions[m->mem->n_regions - 1];
+	gpa_t gpa = ALIGN_UP(MAX(last->gpa + last->len, LAYOUT_HIGH_START), MAX(len, GIB));
+
+	if (len & (len - 1) || len < WINDOW_CHUNK || len > LAYOUT_MAX_WINDOW)
+		return err_set(
+			err, -EINVAL,
+			"a window of %llu bytes: powers of two from 2 MiB to %llu GiB are possible",
+			(unsigned long long)len, (unsigned long long)(LAYOUT_MAX_WINDOW / GIB));
+	*ret = gpa;
+	return window_add(m->mem, gpa, len, err);
+}
+
 static int make_fs(struct machine *m, const struct virtio_env *env, struct device **ret,
 		   struct err *err)
 {
+	const struct vm_fs *fs = &m->config->fs[m->n_fs];
+	gpa_t window = 0;
+	int r = 0;
+
 	if (m->n_fs == m->config->n_fs)
 		return 0;
-	return virtio_fs_new(env, &m->config->fs[m->n_fs++], ret, err);
+	m->n_fs++;
+	if (fs->window_len)
+		r = add_window(m, fs->window_len, &window, err);
+	return r < 0 ? r : virtio_fs_new(env, fs, window, ret, err);
 }
 
 static int make_net(struct machine *m, const struct virtio_env *env, struct device **ret,

@@ -5,9 +5,9 @@
  * Theory of operation. Queue 0 is for urgent requests (FORGET), the others for the rest. A
  * notification is served at once on the vCPU thread that made it: the chain is checked, put into a
  * slot and handed to the backend, whose own threads do the work; so a request costs one hand-off
- * there and one interrupt back. While a single request with a small answer is out the vCPU waits for
- * it a moment, with the lock let go. done() comes from a backend's thread, takes the device's lock and
- * returns the chain. Invariants:
+ * there and one interrupt back. While a single request with a small answer is out the vCPU waits
+ * for it a moment, with the lock let go. done() comes from a backend's thread, takes the device's
+ * lock and returns the chain. Invariants:
  *  1. There is a slot for every descriptor of every queue, so slots never run out.
  *  2. A slot is with the backend or in the free list.
  *  3. A reset ends when the last slot is back; only then is the backend told to forget.
@@ -15,6 +15,7 @@
  */
 #include "virtio/virtio.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -22,6 +23,9 @@
 
 #include "base/checked.h"
 #include "base/watch.h"
+#include "vmm/window.h"
+
+static_assert(FS_WINDOW_CHUNK == WINDOW_CHUNK, "what backends are told");
 
 #define FS_QUEUE_SIZE	256
 #define FS_MAX_QUEUES	(VIRTIO_MAX_QUEUES - 1)
@@ -55,7 +59,8 @@ struct fs {
 	const struct fs_backend *backend;
 	char tag[FS_TAG_LEN];
 	struct fs_slot *slots, *free;
-	unsigned n_out; /* slots with the backend */
+	unsigned n_out;		 /* slots with the backend */
+	struct fs_window window; /* if v.shm_len */
 	struct watch watch;
 	_Atomic uint32_t n_done; /* counts on when the lock is free again */
 };
@@ -237,6 +242,35 @@ static const struct virtio_ops fs_vops = {
 	.config = fs_config,
 };
 
+/* ---- window ---- */
+
+static int fs_window_map(void *opaque, uint64_t off, int fd, uint64_t file_off, uint64_t len,
+			 bool writable)
+{
+	const struct virtio *v = opaque;
+
+	return window_map(v->env.mem, v->shm_gpa, off, fd, file_off, len, writable);
+}
+
+static int fs_window_unmap(void *opaque, uint64_t off, uint64_t len)
+{
+	const struct virtio *v = opaque;
+
+	return window_unmap(v->env.mem, v->shm_gpa, off, len);
+}
+
+static void window_make(struct fs *fs, gpa_t gpa, uint64_t len)
+{
+	fs->v.shm_gpa = gpa;
+	fs->v.shm_len = len;
+	fs->window = (struct fs_window){ .opaque = &fs->v,
+					 .map = fs_window_map,
+					 .unmap = fs_window_unmap };
+	fs->backend->set_window(fs->backend->opaque, &fs->window);
+}
+
+/* ---- life ---- */
+
 /* Untouched slots cost address space only. */
 static int slots_make(struct fs *fs)
 {
@@ -253,8 +287,8 @@ static int slots_make(struct fs *fs)
 	return 0;
 }
 
-int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, struct device **ret,
-		  struct err *err)
+int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, gpa_t window,
+		  struct device **ret, struct err *err)
 {
 	unsigned n_queues = config->n_queues ? config->n_queues : 1;
 	size_t len = config->tag ? strlen(config->tag) : 0;
@@ -282,6 +316,8 @@ int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, stru
 		device_free(&fs->v.dev);
 		return err_errno(err, -r, "attach virtio-fs");
 	}
+	if (config->window_len)
+		window_make(fs, window, config->window_len);
 	*ret = &fs->v.dev;
 	return 0;
 }

@@ -30,7 +30,10 @@ enum {
 	REG_QUEUE_DRIVER_HIGH = 0x094,
 	REG_QUEUE_DEVICE_LOW = 0x0a0,
 	REG_QUEUE_DEVICE_HIGH = 0x0a4,
+	REG_SHM_SEL = 0x0ac,
 	REG_SHM_LEN_LOW = 0x0b0,
+	REG_SHM_LEN_HIGH = 0x0b4,
+	REG_SHM_BASE_LOW = 0x0b8,
 	REG_SHM_BASE_HIGH = 0x0bc,
 	REG_CONFIG_GENERATION = 0x0fc,
 	REG_CONFIG = 0x100,
@@ -139,6 +142,7 @@ static void forget(struct virtio *v)
 	v->status = v->isr = v->kicked = 0;
 	v->features_sel = v->driver_features_sel = v->queue_sel = 0;
 	v->driver_features = 0;
+	v->shm_sel = 0;
 	for (unsigned i = 0; i < VIRTIO_MAX_QUEUES; i++)
 		vq_reset(&v->vqs[i]);
 }
@@ -233,6 +237,19 @@ static struct vq *selected(struct virtio *v)
 	return v->queue_sel < v->vops->n_queues ? &v->vqs[v->queue_sel] : NULL;
 }
 
+/* Length and base of all ones: there is no such region. */
+static uint32_t read_shm(const struct virtio *v, uint64_t off)
+{
+	bool there = v->shm_sel == 0 && v->shm_len;
+
+	switch (off) {
+	case REG_SHM_LEN_LOW: return there ? (uint32_t)v->shm_len : UINT32_MAX;
+	case REG_SHM_LEN_HIGH: return there ? (uint32_t)(v->shm_len >> 32) : UINT32_MAX;
+	case REG_SHM_BASE_LOW: return there ? (uint32_t)v->shm_gpa : UINT32_MAX;
+	default: return there ? (uint32_t)(v->shm_gpa >> 32) : UINT32_MAX;
+	}
+}
+
 static uint32_t read_reg(struct virtio *v, uint64_t off)
 {
 	struct vq *vq = selected(v);
@@ -250,9 +267,11 @@ static uint32_t read_reg(struct virtio *v, uint64_t off)
 	case REG_INTERRUPT_STATUS: return v->isr;
 	case REG_STATUS: return v->status;
 	case REG_CONFIG_GENERATION: return v->config_gen;
-	default:
-		/* No shared memory: length and base of all ones. */
-		return off >= REG_SHM_LEN_LOW && off <= REG_SHM_BASE_HIGH ? UINT32_MAX : 0;
+	case REG_SHM_LEN_LOW:
+	case REG_SHM_LEN_HIGH:
+	case REG_SHM_BASE_LOW:
+	case REG_SHM_BASE_HIGH: return read_shm(v, off);
+	default: return 0;
 	}
 }
 
@@ -360,6 +379,7 @@ static void write_reg(struct virtio *v, uint64_t off, uint32_t val)
 	case REG_DRIVER_FEATURES_SEL: v->driver_features_sel = val; break;
 	case REG_QUEUE_SEL: v->queue_sel = val; break;
 	case REG_QUEUE_NOTIFY: write_notify(v, val); break;
+	case REG_SHM_SEL: v->shm_sel = val; break;
 	case REG_INTERRUPT_ACK: v->isr &= ~val; break;
 	case REG_STATUS: write_status(v, val); break;
 	default: write_queue(v, off, val); break;

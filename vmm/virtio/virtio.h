@@ -81,6 +81,10 @@ struct virtio {
 	uint64_t driver_features;
 	uint32_t config_gen;
 	bool resetting;
+	/* Shared memory region 0, if the device has one. */
+	gpa_t shm_gpa;
+	uint64_t shm_len;
+	uint32_t shm_sel; /* not saved: drivers write it just before they read what it selects */
 	struct vq vqs[VIRTIO_MAX_QUEUES];
 };
 
@@ -99,7 +103,8 @@ void virtio_done(struct virtio *v);
  * @window:	Where the device's registers are
  * @ret_fd:	Descriptor to signal, the device's own
  *
- * Return: false when there is no such queue, or its notifications must be handled where they come in.
+ * Return: false when there is no such queue, or its notifications must be handled where they come
+ * in.
  */
 bool virtio_notify_event(struct virtio *v, unsigned queue, gpa_t window, struct hv_ioevent *ret,
 			 int *ret_fd);
@@ -137,8 +142,9 @@ int virtio_console_new(const struct virtio_env *env, const struct console_backen
 		       struct device **ret, struct err *err);
 /* Any thread; lock not held. */
 void virtio_console_resize(struct device *dev, unsigned cols, unsigned rows);
-int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, struct device **ret,
-		  struct err *err);
+/* @window: guest address of the window, already made, when config->window_len is not 0 */
+int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, gpa_t window,
+		  struct device **ret, struct err *err);
 int virtio_net_new(const struct virtio_env *env, const struct vm_net *config, struct device **ret,
 		   struct err *err);
 int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err *err);
@@ -147,7 +153,8 @@ int virtio_rng_new(const struct virtio_env *env, struct device **ret, struct err
 /* @backend: copied, or NULL: every connection of the guest is refused. */
 int virtio_vsock_new(const struct virtio_env *env, const struct vsock_backend *backend,
 		     struct device **ret, struct err *err);
-/* Connect @fd (a stream; owned by the device also on failure) to a port of the guest. Any thread. */
+/* Connect @fd (a stream; owned by the device also on failure) to a port of the guest. Any thread.
+ */
 int virtio_vsock_connect(struct device *dev, uint32_t guest_port, int fd, struct err *err);
 /* Bytes taken from the guest's stream to @host_port, mod 2^32; 0: there is none. Any thread. */
 uint32_t virtio_vsock_received(struct device *dev, uint32_t host_port);

@@ -47,11 +47,13 @@ enum fuse_owner {
 };
 
 /*
- * The guest's window onto file pages (virtio shared memory), made by the transport. @offset and
- * @len are inside the window and page-aligned when these are called.
+ * The guest's window onto file pages (virtio shared memory), made by the transport. Offsets and
+ * lengths are inside the window and multiples of FUSE_DAX_CHUNK when these are called.
  */
+#define FUSE_DAX_CHUNK_SHIFT 21
+#define FUSE_DAX_CHUNK	     (1ULL << FUSE_DAX_CHUNK_SHIFT)
 struct fuse_dax_ops {
-	uint64_t window_len; /* bytes; a power of two */
+	uint64_t window_len; /* bytes; a multiple of the chunk */
 	int (*map)(void *opaque, uint64_t window_off, int fd, uint64_t file_off, uint64_t len,
 		   bool writable);
 	int (*unmap)(void *opaque, uint64_t window_off, uint64_t len);

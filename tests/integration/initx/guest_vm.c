@@ -260,7 +260,7 @@ static int make_share(struct guest_vm *g, const char *root, struct err *err)
 	int r = sandbox_new(false, &g->sandbox, err);
 	int tree = r < 0 ? r : sandbox_tree_open(root, err);
 
-	return tree < 0 ? tree : share_new(tree, g->sandbox, &options, &g->share, err);
+	return tree < 0 ? tree : share_new(tree, g->sandbox, &options, 0, &g->share, err);
 }
 
 static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct err *err)
@@ -294,8 +294,7 @@ static int start(struct guest_vm *g, const struct guest_vm_options *opt, struct 
 		r = make_share(g, opt->root, err);
 		if (r < 0)
 			return r;
-		config.fs[config.n_fs++] =
-			(struct vm_fs){ .tag = "rootfs", .backend = share_backend(g->share) };
+		config.fs[config.n_fs++] = share_device(g->share, "rootfs", 0);
 	}
 	r = vm_new(&config, &g->vm, err);
 	if (r == 0 && !opt->payloads)

@@ -376,14 +376,18 @@ static int dax_unmap(void *opaque, uint64_t off, uint64_t len)
 
 static void mappings_stay_inside_the_window(void **state)
 {
-	static const struct fuse_dax_ops dax = { .window_len = 1 << 20,
+	static const struct fuse_dax_ops dax = { .window_len = 4 * FUSE_DAX_CHUNK,
 						 .map = dax_map,
 						 .unmap = dax_unmap };
 	struct fuse_options opt = { .dax = &dax };
-	struct fuse_wire_setupmapping_in in = { .len = 4096 };
+	struct fuse_wire_setupmapping_in in = { .len = FUSE_DAX_CHUNK };
 	struct {
 		uint32_t count, pad;
 	} count = { 1, 0 };
+	struct {
+		uint32_t count;
+		struct fuse_wire_removemapping_one one;
+	} __attribute__((packed)) remove_in = { .count = 1 };
 	uint64_t node = make_file("f");
 
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -ENOSYS);
@@ -391,16 +395,33 @@ static void mappings_stay_inside_the_window(void **state)
 	node = fc_lookup(&c, 1, "f", NULL);
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), 0);
 	assert_int_equal(n_mapped, 1);
-	in.moffset = 1 << 20;
+	in.moffset = 4 * FUSE_DAX_CHUNK;
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
-	in.moffset = UINT64_MAX & ~4095ULL;
+	in.moffset = UINT64_MAX & ~(FUSE_DAX_CHUNK - 1);
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
 	in = (struct fuse_wire_setupmapping_in){ .len = 0 };
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
-	in = (struct fuse_wire_setupmapping_in){ .len = 100 };
+	in = (struct fuse_wire_setupmapping_in){ .len = 4096 };
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	in = (struct fuse_wire_setupmapping_in){ .len = FUSE_DAX_CHUNK, .moffset = 4096 };
+	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
+	in = (struct fuse_wire_setupmapping_in){ .len = FUSE_DAX_CHUNK,
+						 .foffset = INT64_MAX & ~(FUSE_DAX_CHUNK - 1) };
 	assert_int_equal(fc_call(&c, FUSE_SETUPMAPPING, node, &in, sizeof(in), NULL, 0), -EINVAL);
 	assert_int_equal(n_mapped, 1);
 	assert_int_equal(fc_call(&c, FUSE_REMOVEMAPPING, node, &count, 4, NULL, 0), -EINVAL);
+	remove_in.one.len = 4096;
+	assert_int_equal(fc_call(&c, FUSE_REMOVEMAPPING, node, &remove_in, sizeof(remove_in), NULL,
+				 0),
+			 -EINVAL);
+	n_unmapped = 0;
+	remove_in.one.len = FUSE_DAX_CHUNK;
+	assert_int_equal(fc_call(&c, FUSE_REMOVEMAPPING, node, &remove_in, sizeof(remove_in), NULL,
+				 0),
+			 0);
+	assert_int_equal(n_unmapped, 1);
+	fuse_server_reset(c.srv);
+	assert_int_equal(n_unmapped, 2); /* the whole window */
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)

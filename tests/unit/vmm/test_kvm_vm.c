@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot/boot.h"
@@ -15,11 +16,13 @@
 #include "test.h"
 #include "vmm/probe.h"
 #include "vmm/vm.h"
+#include "vmm/window.h"
 
 #define CODE	   0x10000
 #define RAM	   0x100000
 #define MAX_LOG	   16
 #define DEADLINE_S 20
+#define WINDOW	   0x40000000
 
 struct fixture {
 	struct gmem *mem;
@@ -80,13 +83,14 @@ static uint64_t mmio_read(void *opaque, gpa_t gpa, unsigned size)
 
 static const struct hv_bus_ops bus = { io_read, io_write, mmio_read, mmio_write };
 
-static int setup(void **state)
+static int make(bool with_window, void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct hv_vm_config config = { .bus = &bus, .bus_opaque = f, .n_vcpus = 1 };
 
 	if (!f || pipe(f->started) < 0 || gmem_new(&f->mem, NULL) < 0 ||
 	    gmem_add_anon(f->mem, 0, RAM, GMEM_RAM, NULL) < 0 ||
+	    (with_window && window_add(f->mem, WINDOW, WINDOW_CHUNK, NULL) < 0) ||
 	    cpumodel_fill("base", 1, vm_tsc_khz(&hv_kvm_ops), &f->cpuid, NULL) < 0)
 		return -1;
 	config.mem = f->mem;
@@ -96,6 +100,11 @@ static int setup(void **state)
 		return -1;
 	*state = f;
 	return 0;
+}
+
+static int setup(void **state)
+{
+	return make(false, state);
 }
 
 static int teardown(void **state)
@@ -195,6 +204,35 @@ static void memory_without_a_slot_reaches_the_bus(void **state)
 	assert_int_equal(f->log[0].size, 8);
 	assert_int_equal(f->log[1].size, 4);
 	assert_int_equal(s.gpr[HV_RCX], 0xa4a5a6a7);
+}
+
+/* A fixture of its own: cmocka takes SIGBUS for itself between setup and test. */
+static void a_file_cut_under_its_window_reads_as_zeros(void **state)
+{
+	int fd = memfd_create("window", MFD_CLOEXEC);
+	struct hv_vcpu_state s;
+	struct fixture *f;
+	void *own;
+
+	assert_int_equal(make(true, &own), 0);
+	f = own;
+	assert_int_equal(ftruncate(fd, WINDOW_CHUNK), 0);
+	assert_int_equal(pwrite(fd, "file", 4, 4096), 4);
+	assert_int_equal(window_map(f->mem, WINDOW, 0, fd, 0, WINDOW_CHUNK, true), 0);
+	/* mov $WINDOW + 0x1000, %ebx; mov (%rbx), %ecx; movb $'F', (%rbx); mov (%rbx), %edx; out
+	 * %al, $0 */
+	LOAD(f, &s, 0xbb, 0, 0x10, 0, 0x40, 0x8b, 0x0b, 0xc6, 0x03, 'F', 0x8b, 0x13, 0xe6, 0);
+	run(f, &s);
+	assert_int_equal(s.gpr[HV_RCX], 0x656c6966);
+	assert_int_equal(s.gpr[HV_RDX], 0x656c6946);
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	s.rip = CODE;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, &s, NULL), 0);
+	run(f, &s);
+	assert_int_equal(s.gpr[HV_RCX], 0);
+	assert_int_equal(s.gpr[HV_RDX], 'F');
+	close(fd);
+	teardown(&own);
 }
 
 static void a_kick_before_the_run_is_not_lost(void **state)
@@ -446,6 +484,7 @@ int main(void)
 		T(registers_are_exact_after_the_access_that_ends_a_run),
 		T(string_port_accesses_come_one_by_one),
 		T(memory_without_a_slot_reaches_the_bus),
+		T(a_file_cut_under_its_window_reads_as_zeros),
 		T(a_kick_before_the_run_is_not_lost),
 		T(a_kick_ends_a_run_and_a_halt),
 		T(a_triple_fault_is_a_shutdown),

@@ -42,8 +42,22 @@ struct fs_request {
 	alignas(8) unsigned char scratch[FS_REQUEST_SCRATCH];
 };
 
+/*
+ * The guest's window onto file pages, made by the device. Offsets and lengths are multiples of
+ * FS_WINDOW_CHUNK. Both return 0 or a negative errno. Context: any thread, vCPUs may run.
+ */
+#define FS_WINDOW_CHUNK (2ULL << 20)
+struct fs_window {
+	void *opaque;
+	int (*map)(void *opaque, uint64_t off, int fd, uint64_t file_off, uint64_t len,
+		   bool writable);
+	int (*unmap)(void *opaque, uint64_t off, uint64_t len);
+};
+
 struct fs_backend {
 	void *opaque;
+	/* Needed when the device has a window: here it is, borrowed. Before the first request. */
+	void (*set_window)(void *opaque, const struct fs_window *window);
 	/* Take a request; must not block for long. Context: a vCPU or loop thread. */
 	void (*submit)(void *opaque, struct fs_request *req);
 	/* The guest reset the device: forget every node and handle. No request is outstanding. */
@@ -73,9 +87,9 @@ struct console_backend {
 #define GUEST_MAILBOX_WORDS 10
 
 /*
- * What the guest's init tells: the mailbox and the timeslice page. The guest stands still inside its
- * store until signal() returns, and the config region may be changed meanwhile. Context: vCPU threads,
- * the device's lock held: must not block for long, must not access the devices.
+ * What the guest's init tells: the mailbox and the timeslice page. The guest stands still inside
+ * its store until signal() returns, and the config region may be changed meanwhile. Context: vCPU
+ * threads, the device's lock held: must not block for long, must not access the devices.
  */
 struct guest_backend {
 	void *opaque;

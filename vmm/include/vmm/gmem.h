@@ -35,6 +35,7 @@ typedef uint64_t gpa_t;
 enum gmem_kind {
 	GMEM_RAM,    /* usable RAM, listed in e820 */
 	GMEM_SHARED, /* real memory outside e820: the config region */
+	GMEM_WINDOW, /* pages of host files (vmm/window.h): never part of a snapshot */
 };
 
 struct gmem_region {

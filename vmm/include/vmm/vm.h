@@ -58,6 +58,8 @@ struct vm_fs {
 	const char *tag;		  /* by which the guest mounts it, up to 36 bytes */
 	const struct fs_backend *backend; /* borrowed until vm_free() */
 	unsigned n_queues;		  /* request queues; 0: one */
+	uint64_t window_len; /* bytes of a window onto file pages (DAX): a power of two, 2 MiB or
+				more; 0: none */
 };
 
 #define VM_MAX_NET 4
