@@ -23,7 +23,9 @@
 #include "control.h"
 #include "guest.h"
 
-#define CONNS_MAX 1024
+#define CONNS_MAX      1024
+/* A busy host starts fifty cold in half of it. */
+#define BOOT_TIMEOUT_S 120U
 
 /* One control connection. */
 struct conn {
@@ -42,6 +44,7 @@ struct vmmproc {
 	struct loop *loop;
 	struct guest *guest;
 	struct loop_watch parent, listener, signals;
+	struct loop_timer boot_timer;
 	int parent_fd, listen_fd, signal_fd;
 	int stdio[3];
 	int tty; /* the terminal's slave, for its size */
@@ -326,6 +329,7 @@ static void on_ready(void *opaque)
 	struct vmmproc *vp = opaque;
 
 	vp->ready = true;
+	loop_timer_set(&vp->boot_timer, 0);
 	if (guest_backend_ops->last_id)
 		vp->last_id = MAX(vp->last_id, guest_backend_ops->last_id(vp->guest));
 	loop_watch_remove(&vp->parent);
@@ -455,6 +459,14 @@ static void on_signal(void *opaque, uint32_t events)
 	}
 }
 
+static void on_boot_timeout(void *opaque)
+{
+	struct err err = { 0 };
+
+	err_set(&err, -ETIMEDOUT, "the guest was not ready after %u seconds", BOOT_TIMEOUT_S);
+	on_died(opaque, &err);
+}
+
 static void on_parent(void *opaque, uint32_t events)
 {
 	struct vmmproc *vp = opaque;
@@ -579,9 +591,10 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					     .killed = on_killed,
 					     .stats = on_stats,
 					     .opaque = vp };
+	int r;
 
-	int r = guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
-
+	loop_timer_set(&vp->boot_timer, clock_monotonic_ns() + BOOT_TIMEOUT_S * NSEC_PER_SEC);
+	r = guest_backend_ops->boot(&gc, vp->loop, &events, &vp->guest, err);
 	fd_close(vp->config->restore_fd);
 	return r;
 }
@@ -609,6 +622,8 @@ static int set_up(struct vmmproc *vp, struct err *err)
 		r = wait_go(vp->parent_fd, err);
 	if (r == 0)
 		r = open_signals(vp, err);
+	if (r == 0)
+		r = loop_timer_init(vp->loop, &vp->boot_timer, on_boot_timeout, vp);
 	if (r == 0)
 		r = loop_watch_add(vp->loop, &vp->parent, vp->parent_fd, EPOLLIN, on_parent, vp);
 	if (r == 0)
