@@ -24,6 +24,7 @@
 #define MAX_IDS	    8
 #define MAX_RECORDS 64
 #define MAX_FILE    (1 << 20)
+#define DAX_LEN	    (8 * FUSE_DAX_CHUNK)
 
 static struct fuse_server *srv;
 static struct fuse_worker worker;
@@ -50,10 +51,32 @@ static void tree_make(void)
 	mkfifoat(root_fd, "fifo", 0600);
 }
 
+/* The window: what comes here must be whole chunks inside it. */
+static int dax_unmap(void *opaque, uint64_t off, uint64_t len)
+{
+	if (off % FUSE_DAX_CHUNK || len % FUSE_DAX_CHUNK || !len || off > DAX_LEN ||
+	    len > DAX_LEN - off)
+		abort();
+	return 0;
+}
+
+static int dax_map(void *opaque, uint64_t off, int fd, uint64_t file_off, uint64_t len,
+		   bool writable)
+{
+	if (fd < 0 || file_off % FUSE_DAX_CHUNK || file_off > (uint64_t)INT64_MAX - len)
+		abort();
+	return dax_unmap(opaque, off, len);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	static const struct fuse_dax_ops dax = { .window_len = DAX_LEN,
+						 .map = dax_map,
+						 .unmap = dax_unmap };
 	static char dir[] = "/tmp/husk-fuzz-fuse.XXXXXX";
-	struct fuse_options opt = { .max_nodes = 500, .max_handles = 100, .max_node_fds = 100 };
+	struct fuse_options opt = {
+		.max_nodes = 500, .max_handles = 100, .max_node_fds = 100, .dax = &dax
+	};
 	struct err err = { 0 };
 
 	umask(0);
