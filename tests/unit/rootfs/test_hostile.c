@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 
 #include "fuse/wire.h"
@@ -179,6 +180,10 @@ static void handles_of_the_wrong_kind(void **state)
 	assert_int_equal(fc_open_node(&c, fc_lookup(&c, 1, "abs", NULL), O_RDWR, &fh), -ENXIO);
 	assert_int_equal(fc_open_node(&c, fc_lookup(&c, 1, "out", NULL), O_DIRECTORY, &fh),
 			 -ENOTDIR);
+	/* A device is data, whoever made it: the host's are not opened. Making one needs rights. */
+	if (mknod(path_of("root/null"), S_IFCHR | 0666, makedev(1, 3)) == 0)
+		assert_int_equal(fc_open_node(&c, fc_lookup(&c, 1, "null", NULL), O_RDWR, &fh),
+				 -ENXIO);
 	canary_check();
 }
 
