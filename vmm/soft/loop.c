@@ -107,11 +107,8 @@ static bool take_events(struct hv_vcpu *v, struct hv_exit *ret)
 
 	if (likely(!(ev & (CPU_EV_INIT | CPU_EV_SIPI | CPU_EV_KICK | CPU_EV_PURGE))))
 		return false;
-	ev = events_take(cpu, CPU_EV_INIT | CPU_EV_SIPI | CPU_EV_KICK | CPU_EV_PURGE);
-	if (ev & CPU_EV_INIT)
-		vcpu_init(v);
-	if ((ev & CPU_EV_SIPI) && cpu->mp_state == HV_MP_WAIT_SIPI)
-		vcpu_sipi(v, (uint8_t)__atomic_load_n(&cpu->sipi_vector, __ATOMIC_ACQUIRE));
+	ev = events_take(cpu, CPU_EV_KICK | CPU_EV_PURGE);
+	vcpu_take_init(v);
 	if (!(ev & CPU_EV_KICK))
 		return false;
 	cpu->stats.n_kicks++;

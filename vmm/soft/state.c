@@ -90,7 +90,7 @@ void vcpu_init(struct hv_vcpu *v)
 	v->cpu.mp_state = v->cpu.id == 0 ? HV_MP_RUNNABLE : HV_MP_WAIT_SIPI;
 }
 
-void vcpu_sipi(struct hv_vcpu *v, uint8_t vec)
+static void vcpu_sipi(struct hv_vcpu *v, uint8_t vec)
 {
 	struct cpu *cpu = &v->cpu;
 
@@ -99,6 +99,17 @@ void vcpu_sipi(struct hv_vcpu *v, uint8_t vec)
 	cpu->halted = false;
 	cpu->mp_state = HV_MP_RUNNABLE;
 	cpu_mode_update(cpu);
+}
+
+void vcpu_take_init(struct hv_vcpu *v)
+{
+	struct cpu *cpu = &v->cpu;
+	uint32_t ev = atomic_fetch_and(&cpu->events, ~(uint32_t)(CPU_EV_INIT | CPU_EV_SIPI));
+
+	if (ev & CPU_EV_INIT)
+		vcpu_init(v);
+	if ((ev & CPU_EV_SIPI) && cpu->mp_state == HV_MP_WAIT_SIPI)
+		vcpu_sipi(v, (uint8_t)__atomic_load_n(&cpu->sipi_vector, __ATOMIC_ACQUIRE));
 }
 
 /* ---- saving ---- */
@@ -164,6 +175,8 @@ void soft_get_state(struct hv_vcpu *v, struct hv_vcpu_state *s)
 	struct soft_clock *c = cpu->vm->clock;
 	uint64_t ns = stop_time(c) + atomic_load(&c->offset);
 
+	/* Sent by a vCPU that stopped later than this one: the state has no other place for them. */
+	vcpu_take_init(v);
 	*s = (struct hv_vcpu_state){ .rip = cpu->rip, .rflags = flags_sync(cpu) };
 	memcpy(s->gpr, cpu->gpr, sizeof(s->gpr));
 	memcpy(s->seg, cpu->seg, sizeof(s->seg));

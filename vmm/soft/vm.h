@@ -39,7 +39,7 @@ static inline struct hv_vcpu *vcpu_of(struct cpu *cpu)
 
 void vcpu_reset(struct hv_vcpu *vcpu);		   /* power-on */
 void vcpu_init(struct hv_vcpu *vcpu);		   /* INIT */
-void vcpu_sipi(struct hv_vcpu *vcpu, uint8_t vec); /* start at vec * 4096 */
+void vcpu_take_init(struct hv_vcpu *vcpu);	   /* INIT and SIPI that others have sent */
 void soft_get_state(struct hv_vcpu *vcpu, struct hv_vcpu_state *ret);
 int soft_set_state(struct hv_vcpu *vcpu, const struct hv_vcpu_state *state, struct err *err);
 

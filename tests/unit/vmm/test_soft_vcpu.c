@@ -239,6 +239,22 @@ static void tscs_that_agree_agree_after_a_restore(void **state)
 	assert_true(f->vcpus[0]->cpu.tsc_offset == f->vcpus[1]->cpu.tsc_offset);
 }
 
+static void init_and_sipi_sent_to_a_stopped_vcpu_are_saved(void **state)
+{
+	struct fixture *f = *state;
+	struct lapic *l = &f->vcpus[1]->lapic;
+	struct hv_vcpu_state s;
+
+	hv_soft_ops.get_state(f->vcpus[1], &s);
+	assert_int_equal(s.mp_state, HV_MP_WAIT_SIPI);
+	l->ops->init(l->opaque);
+	l->ops->sipi(l->opaque, 0x12);
+	hv_soft_ops.get_state(f->vcpus[1], &s);
+	assert_int_equal(s.mp_state, HV_MP_RUNNABLE);
+	assert_int_equal(s.seg[HV_CS].base, 0x12000);
+	assert_int_equal(s.rip, 0);
+}
+
 static void kvm_clock_page_gives_the_guests_time(void **state)
 {
 	struct fixture *f = *state;
@@ -344,6 +360,8 @@ int main(void)
 		T(a_timer_wakes_a_halted_vcpu),
 		T(state_survives_save_and_load),
 		T(bad_state_is_refused_by_name),
+		cmocka_unit_test_setup_teardown(init_and_sipi_sent_to_a_stopped_vcpu_are_saved,
+						setup_two, fixture_teardown),
 		cmocka_unit_test_setup_teardown(tscs_that_agree_agree_after_a_restore, setup_two,
 						fixture_teardown),
 		T(kvm_clock_page_gives_the_guests_time),
