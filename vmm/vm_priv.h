@@ -52,7 +52,7 @@ struct vm {
 int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *err);
 /* What a vCPU begins with. */
 const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id);
-/* Interrupt controllers: all vCPUs exist, none has run. */
+/* Interrupt controllers, and a new generation id: all vCPUs exist, none has run. */
 int vm_restore_finish(struct vm *vm, struct err *err);
 void vm_restore_free(struct vm_restore *restore);
 

@@ -5,8 +5,8 @@
  * Theory of operation. Sections of one name are told apart by instance, counted in the order of the
  * machine's devices, which is the same for the same configuration. Restoring goes in the order that
  * the parts depend on one another: memory (already mapped), devices, then on their own threads the
- * vCPUs with their local APICs and clocks, and last the interrupt controllers, which may pass on at
- * once what was pending. Device interrupts raised while devices load lead nowhere, as there is no
+ * vCPUs with their local APICs and clocks, then the interrupt controllers, which may pass on at once
+ * what was pending, and last a new generation id with its interrupt. Device interrupts raised while devices load lead nowhere, as there is no
  * back end yet; their levels are in the interrupt controllers' state.
  */
 #include <assert.h>
@@ -16,6 +16,7 @@
 
 #include "base/checked.h"
 #include "base/sha256.h"
+#include "devices/devices.h"
 #include "machine/cpumodel.h"
 #include "vm_priv.h"
 
@@ -206,11 +207,13 @@ const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id)
 int vm_restore_finish(struct vm *vm, struct err *err)
 {
 	struct vm_restore *restore = vm->restore;
+	int r = 0;
 
-	if (!restore->irqchip)
-		return 0;
-	return state_load(vm->ops->irqchip_state, vm->ops->irqchip_obj(vm->hv), restore->irqchip,
-			  restore->irqchip_len, err);
+	if (restore->irqchip)
+		r = state_load(vm->ops->irqchip_state, vm->ops->irqchip_obj(vm->hv),
+			       restore->irqchip, restore->irqchip_len, err);
+	/* Another machine may have begun with the same state: the guest has to know. */
+	return r < 0 ? r : vmgenid_change(vm->machine->vmgenid, err);
 }
 
 void vm_restore_free(struct vm_restore *restore)

@@ -14,7 +14,7 @@
 #include "devices/devices.h"
 #include "machine/layout.h"
 
-#define TABLES_MAX		 (LAYOUT_ACPI_END - LAYOUT_ACPI)
+#define TABLES_MAX		 (LAYOUT_VMGENID - LAYOUT_ACPI)
 
 #define SDT_HEADER		 36
 #define RSDP_LEN		 36
@@ -51,8 +51,12 @@
 #define AML_SCOPE		 0x10
 #define AML_BUFFER		 0x11
 #define AML_PACKAGE		 0x12
+#define AML_METHOD		 0x14
 #define AML_EXT			 0x5b
+#define AML_NOTIFY		 0x86
 #define AML_EXT_DEVICE		 0x82
+#define AML_ONE_ARG		 0x09 /* method flags: one argument, serialised */
+#define NOTIFY_CHANGED		 0x80
 
 /* ---- a bounded byte writer ---- */
 
@@ -294,7 +298,53 @@ static void dsdt_rtc(struct buf *b)
 	aml_name(b, "_HID");
 	aml_eisaid(b, "PNP0B00");
 	crs_io(&crs, LAYOUT_PORT_RTC, RTC_LEN);
+	crs_irq_edge(&crs, LAYOUT_GSI_RTC);
 	aml_crs(b, &crs);
+	pkg_end(b, start);
+}
+
+/* Where the generation id lies: two integers, the lower and the upper half of the address. */
+static void dsdt_vmgenid(struct buf *b)
+{
+	size_t start = device_begin(b, "VGEN"), package;
+
+	aml_name(b, "_HID");
+	aml_string(b, "HUSK0001");
+	aml_name(b, "_CID");
+	aml_string(b, "VM_Gen_Counter");
+	aml_name(b, "_DDN");
+	aml_string(b, "VM_Gen_Counter");
+	aml_name(b, "ADDR");
+	put8(b, AML_PACKAGE);
+	package = pkg_begin(b);
+	put8(b, 2);
+	aml_int(b, LAYOUT_VMGENID);
+	aml_int(b, 0);
+	pkg_end(b, package);
+	pkg_end(b, start);
+}
+
+/* The generic event device: its interrupt has one meaning, that the generation id has changed. */
+static void dsdt_ged(struct buf *b)
+{
+	uint8_t raw[CRS_MAX];
+	struct buf crs = { .data = raw, .max = sizeof(raw) };
+	size_t start = device_begin(b, "GED_"), method;
+
+	aml_name(b, "_HID");
+	aml_string(b, "ACPI0013");
+	aml_name(b, "_UID");
+	aml_int(b, 0);
+	crs_irq_edge(&crs, LAYOUT_GSI_GED);
+	aml_crs(b, &crs);
+	put8(b, AML_METHOD);
+	method = pkg_begin(b);
+	put(b, "_EVT", 4);
+	put8(b, AML_ONE_ARG);
+	put8(b, AML_NOTIFY);
+	put(b, "VGEN", 4);
+	aml_int(b, NOTIFY_CHANGED);
+	pkg_end(b, method);
 	pkg_end(b, start);
 }
 
@@ -355,6 +405,8 @@ static size_t build_dsdt(struct buf *b, const struct acpi_config *config)
 	put(b, "\\_SB_", 5);
 	dsdt_com1(b);
 	dsdt_rtc(b);
+	dsdt_vmgenid(b);
+	dsdt_ged(b);
 	for (unsigned i = 0; i < config->n_slots; i++)
 		dsdt_virtio(b, i, &config->slots[i]);
 	pkg_end(b, scope);

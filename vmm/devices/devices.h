@@ -8,6 +8,7 @@
 #include "devices/power.h"
 #include "vmm/backend.h"
 #include "vmm/device.h"
+#include "vmm/gmem.h"
 #include "vmm/irq.h"
 
 /* 16550A, 8 ports. */
@@ -24,10 +25,10 @@ int i8042_new(const struct power_line *power, struct device **ret, struct err *e
 /* @kbc: borrowed, outlives the window. */
 int i8042_data_new(struct device *kbc, struct device **ret, struct err *err);
 
-/* MC146818 clock and its memory, ports 0x70-0x71. No interrupts. @ram_bytes: told to old kernels.
- */
+/* MC146818 clock and its memory, ports 0x70-0x71. @ram_bytes: told to old kernels. */
 #define RTC_LEN 2
-int rtc_new(uint64_t ram_bytes, struct device **ret, struct err *err);
+int rtc_new(uint64_t ram_bytes, struct loop *loop, const struct irq_line *irq, struct device **ret,
+	    struct err *err);
 
 /* 8254 timer; window 0 is ports 0x40-0x43, the gate at port 0x61 is a device of its own. */
 #define PIT_LEN 4
@@ -43,6 +44,13 @@ int pit_gate_new(struct device *pit, struct device **ret, struct err *err);
 #define ACPI_POWER_RESET_VALUE	 1
 #define ACPI_POWER_S5_TYPE	 5
 int acpi_power_new(const struct power_line *power, struct device **ret, struct err *err);
+
+/* The machine's generation id at @gpa, in no window of a bus. @mem: borrowed. */
+#define VMGENID_BYTES 16
+int vmgenid_new(struct gmem *mem, gpa_t gpa, const struct irq_line *irq, struct device **ret,
+		struct err *err);
+/* A new id, and the interrupt that tells of it. Context: interrupts reach the guest. */
+int vmgenid_change(struct device *dev, struct err *err);
 
 /* Bytes written to port 0xe9 go to @fd (borrowed, -1 for nowhere). */
 int debugport_new(struct loop *loop, int fd, struct device **ret, struct err *err);

@@ -26,6 +26,7 @@
 #define LAYOUT_EBDA	      0x9fc00ULL
 #define LAYOUT_ACPI	      0xe0000ULL
 #define LAYOUT_ACPI_END	      0x100000ULL
+#define LAYOUT_VMGENID	      0xff000ULL /* the last page of what ACPI has */
 #define LAYOUT_HIGH_RAM	      0x100000ULL
 
 /* MMIO */
@@ -52,6 +53,8 @@
 #define LAYOUT_GSI_PIT	      0
 #define LAYOUT_GSI_COM1	      4
 #define LAYOUT_GSI_FIRST_FREE 5
-#define LAYOUT_GSI_RTC	      8 /* kept free: kernels take it for the clock's */
+#define LAYOUT_GSI_RTC	      8
+#define LAYOUT_GSI_GED	      9 /* generic event device: the generation id has changed */
+#define LAYOUT_N_GSI_FIXED    2 /* from LAYOUT_GSI_RTC on */
 
 #endif

@@ -44,7 +44,8 @@ struct machine {
 	struct virtio *virtio[MACHINE_MAX_VIRTIO]; /* borrowed from devs, one a slot */
 	unsigned n_slots;
 	unsigned n_fs, n_net; /* of the configuration's, made so far */
-	struct device *i8042, *pit, *console, *vsock; /* borrowed from devs; the last two may be NULL */
+	/* Borrowed from devs; the last two may be NULL. */
+	struct device *i8042, *pit, *vmgenid, *console, *vsock;
 };
 
 int machine_new(const struct vm_config *config, const struct machine_env *env, struct machine **ret,

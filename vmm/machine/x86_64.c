@@ -57,7 +57,9 @@ static int make_i8042_data(struct machine *m, struct device **ret, struct err *e
 
 static int make_rtc(struct machine *m, struct device **ret, struct err *err)
 {
-	return rtc_new(m->config->ram_bytes, ret, err);
+	struct irq_line irq = irq_line(m, LAYOUT_GSI_RTC);
+
+	return rtc_new(m->config->ram_bytes, m->env.loop, &irq, ret, err);
 }
 
 static int make_debugport(struct machine *m, struct device **ret, struct err *err)
@@ -118,6 +120,16 @@ static int add_ports(struct machine *m, struct err *err)
 			return r;
 	}
 	return 0;
+}
+
+static int add_vmgenid(struct machine *m, struct err *err)
+{
+	struct irq_line irq = irq_line(m, LAYOUT_GSI_GED);
+	int r = vmgenid_new(m->mem, LAYOUT_VMGENID, &irq, &m->vmgenid, err);
+
+	if (r == 0)
+		m->devs[m->n_devs++] = m->vmgenid;
+	return r;
 }
 
 /* ---- virtio ---- */
@@ -203,7 +215,7 @@ static unsigned next_gsi(const struct machine *m)
 {
 	unsigned gsi = LAYOUT_GSI_FIRST_FREE + m->n_slots;
 
-	return gsi >= LAYOUT_GSI_RTC ? gsi + 1 : gsi;
+	return gsi >= LAYOUT_GSI_RTC ? gsi + LAYOUT_N_GSI_FIXED : gsi;
 }
 
 static int add_virtio(struct machine *m, struct err *err)
@@ -369,6 +381,8 @@ int machine_new(const struct vm_config *config, const struct machine_env *env, s
 		r = reserve_fixed(m, err);
 	if (r == 0)
 		r = add_ports(m, err);
+	if (r == 0)
+		r = add_vmgenid(m, err);
 	if (r == 0)
 		r = add_virtio(m, err);
 	if (r == 0)

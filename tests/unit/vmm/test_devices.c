@@ -16,6 +16,7 @@
 
 struct fixture {
 	struct loop *loop;
+	struct gmem *mem; /* NULL: none */
 	struct device *dev, *other;
 	int in[2], out[2];
 	bool level;
@@ -70,6 +71,7 @@ static int teardown(void **state)
 
 	device_free(f->other);
 	device_free(f->dev);
+	gmem_free(f->mem);
 	loop_free(f->loop);
 	for (int i = 0; i < 2; i++) {
 		close(f->in[i]);
@@ -368,6 +370,13 @@ static void set_cmos(struct device *dev, uint8_t reg, uint8_t val)
 	wr(dev, 1, val);
 }
 
+static void make_rtc(struct fixture *f, struct device **ret)
+{
+	struct irq_line irq = line(f);
+
+	assert_int_equal(rtc_new(512 * MIB, f->loop, &irq, ret, NULL), 0);
+}
+
 static void rtc_tells_the_time_in_bcd(void **state)
 {
 	struct fixture *f = *state;
@@ -375,7 +384,7 @@ static void rtc_tells_the_time_in_bcd(void **state)
 	time_t t = time(NULL);
 	uint8_t year, min;
 
-	assert_int_equal(rtc_new(512 * MIB, &f->dev, NULL), 0);
+	make_rtc(f, &f->dev);
 	gmtime_r(&t, &before);
 	year = cmos(f->dev, 9);
 	min = cmos(f->dev, 2);
@@ -394,7 +403,7 @@ static void rtc_can_be_set(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(rtc_new(512 * MIB, &f->dev, NULL), 0);
+	make_rtc(f, &f->dev);
 	set_cmos(f->dev, 11, 0x82); /* SET, 24 hours */
 	set_cmos(f->dev, 0, 0x00);
 	set_cmos(f->dev, 2, 0x30);
@@ -416,12 +425,130 @@ static void rtc_state_survives(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(rtc_new(512 * MIB, &f->dev, NULL), 0);
-	assert_int_equal(rtc_new(1 * GIB, &f->other, NULL), 0);
+	make_rtc(f, &f->dev);
+	make_rtc(f, &f->other);
 	set_cmos(f->dev, 0x40, 0x99);
 	save_load_save(f->dev, f->other);
 	assert_int_equal(cmos(f->other, 0x40), 0x99);
 	assert_int_equal(cmos(f->other, 0x35), cmos(f->dev, 0x35));
+}
+
+static bool wait_edges(struct fixture *f, unsigned n)
+{
+	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
+
+	while (__atomic_load_n(&f->n_edges, __ATOMIC_SEQ_CST) < n)
+		if (clock_monotonic_ns() > deadline)
+			return false;
+		else
+			sched_yield();
+	return true;
+}
+
+static void rtc_events_show_without_interrupts(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
+	uint8_t c = 0;
+
+	make_rtc(f, &f->dev);
+	while (!(c & 0x40) && clock_monotonic_ns() < deadline)
+		c = cmos(f->dev, 12); /* at 1024 Hz */
+	assert_int_equal(c & 0xc0, 0x40);
+	set_cmos(f->dev, 10, 0x20); /* tap off */
+	assert_int_equal(f->n_edges, 0);
+}
+
+static void rtc_interrupts_when_enabled(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t periodic, update;
+	pthread_t thread;
+	bool ok;
+
+	make_rtc(f, &f->dev);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, f->loop), 0);
+	set_cmos(f->dev, 11, 0x42); /* PIE, 24 hours */
+	ok = wait_edges(f, 1);
+	periodic = cmos(f->dev, 12);
+	ok = ok && wait_edges(f, 2); /* the next one comes when the first has been read */
+	set_cmos(f->dev, 11, 0x02);
+	cmos(f->dev, 12);
+	pthread_mutex_lock(&f->dev->lock);
+	f->n_edges = 0;
+	pthread_mutex_unlock(&f->dev->lock);
+	set_cmos(f->dev, 11, 0x12); /* UIE */
+	ok = ok && wait_edges(f, 1);
+	update = cmos(f->dev, 12);
+	set_cmos(f->dev, 11, 0x02);
+	loop_stop(f->loop);
+	pthread_join(thread, NULL);
+	assert_true(ok);
+	assert_int_equal(periodic & 0xc0, 0xc0);
+	assert_int_equal(update & 0x90, 0x90);
+	assert_false(f->level);
+}
+
+static void rtc_alarm_comes_at_its_time(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread;
+	uint8_t c, sec;
+	bool ok;
+
+	make_rtc(f, &f->dev);
+	set_cmos(f->dev, 11, 0x82); /* SET, 24 hours */
+	set_cmos(f->dev, 0, 0x59);
+	set_cmos(f->dev, 2, 0x59);
+	set_cmos(f->dev, 4, 0x12);
+	set_cmos(f->dev, 11, 0x02);
+	set_cmos(f->dev, 1, 0x00);
+	set_cmos(f->dev, 3, 0x00);
+	set_cmos(f->dev, 5, 0xff); /* any hour */
+	set_cmos(f->dev, 11, 0x22); /* AIE */
+	assert_int_equal(f->n_edges, 0);
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, f->loop), 0);
+	ok = wait_edges(f, 1);
+	sec = cmos(f->dev, 0);
+	c = cmos(f->dev, 12);
+	loop_stop(f->loop);
+	pthread_join(thread, NULL);
+	assert_true(ok);
+	assert_true(sec < 0x10);
+	assert_int_equal(c & 0xa0, 0xa0);
+	assert_false(f->level);
+}
+
+/* ---- generation id ---- */
+
+static void vmgenid_is_in_memory_and_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct irq_line irq = line(f);
+	uint8_t first[VMGENID_BYTES], *p;
+
+	assert_int_equal(gmem_new(&f->mem, NULL), 0);
+	assert_int_equal(gmem_add_anon(f->mem, 0, 8192, GMEM_RAM, NULL), 0);
+	assert_int_equal(vmgenid_new(f->mem, 4096, &irq, &f->dev, NULL), 0);
+	p = gmem_ptr(f->mem, 4096, VMGENID_BYTES);
+	memcpy(first, p, VMGENID_BYTES);
+	assert_int_equal(vmgenid_change(f->dev, NULL), 0);
+	assert_memory_not_equal(first, p, VMGENID_BYTES);
+	assert_int_equal(f->n_edges, 1);
+	assert_false(f->level);
+	assert_int_equal(vmgenid_new(f->mem, 4096, &irq, &f->other, NULL), 0);
+	memcpy(first, p, VMGENID_BYTES);
+	save_load_save(f->dev, f->other);
+	assert_memory_not_equal(first, p, VMGENID_BYTES);
+}
+
+static void vmgenid_refuses_memory_that_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+	struct irq_line irq = line(f);
+
+	assert_int_equal(gmem_new(&f->mem, NULL), 0);
+	assert_int_equal(vmgenid_new(f->mem, 4096, &irq, &f->dev, NULL), -EINVAL);
 }
 
 /* ---- PIT ---- */
@@ -554,6 +681,11 @@ int main(void)
 		T(rtc_tells_the_time_in_bcd),
 		T(rtc_can_be_set),
 		T(rtc_state_survives),
+		T(rtc_events_show_without_interrupts),
+		T(rtc_interrupts_when_enabled),
+		T(rtc_alarm_comes_at_its_time),
+		T(vmgenid_is_in_memory_and_changes),
+		T(vmgenid_refuses_memory_that_is_not_there),
 		T(pit_channel_2_times_what_the_gate_lets),
 		T(pit_counts_down_and_latches),
 		T(pit_ticks_while_periodic_and_once_in_mode_0),

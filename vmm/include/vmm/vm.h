@@ -153,6 +153,10 @@ CLEANUP_DEFINE(struct vm, vm_free);
 
 /**
  * vm_start() - Start the threads; returns when every vCPU exists
+ *
+ * A machine that goes on with a saved one is given a new generation id (ACPI VMGENID) before its
+ * first instruction, with the interrupt that notifies the guest's driver: Linux from 5.18 on, where
+ * it is configured, then seeds its random numbers anew.
  */
 int vm_start(struct vm *vm, struct err *err);
 
