@@ -74,6 +74,7 @@ int node_table_init(struct node_table *t, uint32_t max_nodes, uint32_t max_fds)
 	if (!t->slots || !t->buckets) {
 		free(t->slots);
 		free(t->buckets);
+		t->slots = NULL; /* nothing for node_table_done() */
 		return -ENOMEM;
 	}
 	pthread_mutex_init(&t->lock, NULL);
