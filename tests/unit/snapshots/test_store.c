@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -173,6 +176,106 @@ static void survives_a_killed_maker(void **state)
 	assert_int_equal(open_it(f, "abc", NULL), 0);
 }
 
+/* Whether there is a snapshot; it must be whole then, and goes. */
+static bool take_away(struct fixture *f)
+{
+	struct snapshot s = SNAPSHOT_NONE;
+	int r = snap_open(f->fd, "abc", &s, NULL);
+
+	if (r == -ENOENT)
+		return false;
+	assert_int_equal(r, 0);
+	assert_int_equal(snap_memory_verify(s.memory_fd, &s.manifest, NULL), 0);
+	snap_close(&s);
+	assert_int_equal(snap_remove(f->fd, "abc", NULL), 0);
+	return true;
+}
+
+/* A maker that ends after @n_stops stops at system calls. Return: false: it came to its own end. */
+static bool make_and_die(struct fixture *f, unsigned n_stops)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+			_exit(2);
+		raise(SIGSTOP);
+		_exit(make(f, "abc", false) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	for (unsigned i = 0; i < n_stops && WIFSTOPPED(status); i++) {
+		assert_int_equal(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+	}
+	if (!WIFSTOPPED(status)) {
+		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		return false;
+	}
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return true;
+}
+
+static void killed_at_any_system_call_leaves_a_whole_one_or_none(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 1, n_none = 0, n_whole = 0;
+
+	for (; make_and_die(f, n); n++) {
+		if (take_away(f))
+			n_whole++;
+		else
+			n_none++;
+		/* Whatever was left, the next one goes its way. */
+		if (n % 8 == 0) {
+			assert_int_equal(make(f, "abc", false), 0);
+			assert_true(take_away(f));
+		}
+	}
+	assert_true(take_away(f));
+	assert_true(n_none > 10 && n_whole > 0);
+}
+
+static void full_disk_leaves_none(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, now;
+	unsigned n_failed = 0;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	for (rlim_t limit = 0; limit <= 5 * PAGE; limit += 128) {
+		struct snap_manifest m = { 0 };
+		struct snap_new s = SNAP_NEW_NONE;
+		const struct snap_range range = { f->page, 4 * PAGE, 0 };
+		struct snap_buf b = { 0 };
+		int r;
+
+		now = (struct rlimit){ limit, old.rlim_max };
+		assert_int_equal(snap_begin(f->fd, "abc", &s, NULL), 0);
+		setrlimit(RLIMIT_FSIZE, &now);
+		r = snap_memory_write(s.memory_fd, &range, 1, -1, NULL, NULL);
+		if (r == 0)
+			r = snap_sections_finish(&b, NULL);
+		if (r == 0)
+			r = fd_write_full(s.state_fd, b.p, b.len);
+		describe(&m);
+		if (r == 0)
+			r = snap_publish(&s, &m, false, NULL);
+		setrlimit(RLIMIT_FSIZE, &old);
+		snap_abandon(&s);
+		snap_manifest_done(&m);
+		snap_buf_done(&b);
+		assert_int_equal(take_away(f), r == 0);
+		n_failed += r < 0;
+	}
+	signal(SIGXFSZ, SIG_DFL);
+	assert_true(n_failed > 100);
+	assert_int_equal(count(f), 0);
+	assert_int_equal(make(f, "abc", false), 0);
+}
+
 static void prunes_the_least_recently_used(void **state)
 {
 	static const char *const names[] = { "a1", "b2", "c3" };
@@ -260,9 +363,14 @@ static void refuses_names_that_lead_elsewhere(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(opens_what_was_published),	      T(second_maker_finds_out),
-		T(survives_a_killed_maker),	      T(prunes_the_least_recently_used),
-		T(refuses_what_others_can_write),     T(refuses_files_that_do_not_belong_together),
+		T(opens_what_was_published),
+		T(second_maker_finds_out),
+		T(survives_a_killed_maker),
+		T(killed_at_any_system_call_leaves_a_whole_one_or_none),
+		T(full_disk_leaves_none),
+		T(prunes_the_least_recently_used),
+		T(refuses_what_others_can_write),
+		T(refuses_files_that_do_not_belong_together),
 		T(refuses_names_that_lead_elsewhere),
 	};
 
