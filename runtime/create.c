@@ -88,6 +88,7 @@ static int read_config(struct making *m, struct err *err)
 		return r;
 	for (size_t i = 0; i < m->config->warnings.n; i++)
 		log_warn("%s", m->config->warnings.v[i]);
+	network_warn(m->config);
 	guestcmd_warn(m->config);
 	return find_paths(m, err);
 }

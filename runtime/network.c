@@ -97,23 +97,40 @@ const uint8_t *network_records(const struct network *net, size_t *ret_len)
 
 /* ---- taking over ---- */
 
-/* What is for the engine alone: the containers of a pod use its network, not itself. */
+/* Marks of a container that holds a pod's namespaces and does nothing in them. */
 static const struct {
 	const char *name, *value;
-} holds_pod[] = {
+} holder_notes[] = {
 	{ "io.kubernetes.cri-o.ContainerType", "sandbox" },
 	{ "io.kubernetes.cri.container-type", "sandbox" },
 };
 
+/* Podman marks none, but these are what its pods and others' begin with. */
+static bool only_waits(const struct oci_strs *args)
+{
+	const char *slash = args->n ? strrchr(args->v[0], '/') : NULL;
+	const char *name = slash ? slash + 1 : args->n ? args->v[0] : "";
+
+	return !strcmp(name, "pause") ||
+	       (!strcmp(name, "catatonit") && args->n > 1 && !strcmp(args->v[1], "-P"));
+}
+
 static bool is_pod_holder(const struct oci_config *config)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(holds_pod); i++) {
-		const char *value = oci_annotation(config, holds_pod[i].name);
+	for (unsigned i = 0; i < ARRAY_LEN(holder_notes); i++) {
+		const char *value = oci_annotation(config, holder_notes[i].name);
 
-		if (value && !strcmp(value, holds_pod[i].value))
+		if (value && !strcmp(value, holder_notes[i].value))
 			return true;
 	}
-	return false;
+	return config->process && only_waits(&config->process->args);
+}
+
+void network_warn(const struct oci_config *config)
+{
+	if (!oci_namespace_find(config, CLONE_NEWNET))
+		log_warn("config.json: linux.namespaces: no network namespace: the host's network "
+			 "is not given to a guest, which has lo only");
 }
 
 int network_take(const struct oci_config *config, struct network **ret, struct err *err)
@@ -123,9 +140,6 @@ int network_take(const struct oci_config *config, struct network **ret, struct e
 	int r;
 
 	*ret = NULL;
-	if (!ns)
-		log_warn("config.json: linux.namespaces: no network namespace: the host's network "
-			 "is not given to a guest, which has lo only");
 	/* Without a path it may be hooks that put interfaces into it. */
 	if (!ns || is_pod_holder(config))
 		return 0;

@@ -19,6 +19,9 @@
 
 struct network;
 
+/* Say so when config.json has no network for the guest. */
+void network_warn(const struct oci_config *config);
+
 /**
  * network_take() - Take over the interfaces of the namespace that config.json names
  * @ret:	NULL when there are none for the guest; network_free() closes the taps
