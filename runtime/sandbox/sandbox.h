@@ -157,7 +157,7 @@ struct sandbox_rule {
 	int nr;
 	unsigned roles; /* 1 << enum sandbox_role */
 	struct sandbox_arg args[SANDBOX_RULE_ARGS];
-	bool rare; /* no test can bring it about: after failures, or on other hosts */
+	bool rare; /* after failures, under memory pressure, on other hosts */
 	const char *name, *condition, *reason;
 };
 
