@@ -128,6 +128,28 @@ GUEST_TEST(random_instructions)
 	}
 }
 
+/* Handlers that go back to what faulted: #UD while counts last, then behind the UD2. */
+static volatile uint64_t n_faults __attribute__((used));
+extern char fault_again[];
+__asm__(".text\nfault_again:\n\t"
+	"incq n_faults(%rip)\n\t"
+	"cmpq $300000, n_faults(%rip)\n\t"
+	"jb 1f\n\t"
+	"addq $2, (%rsp)\n"
+	"1:\tiretq\n");
+
+GUEST_TEST(a_fault_again_and_again)
+{
+	uintptr_t at = (uintptr_t)fault_again;
+	struct idt_gate *g = &idt[6];
+
+	g->off0 = (uint16_t)at;
+	g->off1 = (uint16_t)(at >> 16);
+	g->off2 = (uint32_t)(at >> 32);
+	__asm__ volatile("ud2" ::: "memory");
+	CHECK_EQ(n_faults, 300000);
+}
+
 GUEST_TEST(triple_fault)
 {
 	struct {
@@ -151,6 +173,7 @@ const struct test_entry guest_tests[] = {
 	ENTRY(every_lapic_register),
 	ENTRY(control_registers_and_segments),
 	ENTRY(random_instructions),
+	ENTRY(a_fault_again_and_again),
 	ENTRY(triple_fault),
 	ENTRY(reset_by_keyboard_controller),
 	{ 0 },
