@@ -90,8 +90,8 @@ static void cache_store(const char *dir, const char *path, const char *id,
 		return;
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		return;
-	snprintf(temp, sizeof(temp), "%s.%ld", path, (long)getpid());
-	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	snprintf(temp, sizeof(temp), "%s.XXXXXX", path);
+	fd = mkostemp(temp, O_CLOEXEC);
 	if (fd < 0)
 		return;
 	if (fd_write_full(fd, text, (size_t)n) < 0 || rename(temp, path) < 0)
