@@ -258,6 +258,9 @@ static bool write_special(struct cpu *cpu, uint32_t msr, uint64_t val, bool *ret
 		*ret_ok = cpu->features_1_ecx & CPUID_1_ECX_DEADLINE;
 		if (*ret_ok)
 			lapic_deadline_write(cpu->lapic, val);
+		/* One that has passed fires at once, not at the next look at the clock. */
+		if (*ret_ok && val && val <= cpu_tsc(cpu))
+			cpu_attention(cpu);
 		return true;
 	case MSR_TSC_AUX:
 		*ret_ok = has_tsc_aux(cpu) && !(val >> 32);
