@@ -114,6 +114,11 @@ static struct vm *hop(struct vm *vm, struct vm_config *config, struct image *im,
 	int r;
 
 	vm_quiesce(vm);
+	/* It may have ended just now: that is no state to go on with. */
+	if (ended(vm, 0)) {
+		vm_resume(vm);
+		return vm;
+	}
 	r = image_take(vm, im, &next_im, err);
 	vm_resume(vm);
 	vm_free(vm);

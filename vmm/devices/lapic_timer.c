@@ -54,7 +54,9 @@ void lapic_timer_rearm_locked(struct lapic *l)
 		set_next(l, l->tsc_deadline ? l->ops->tsc_to_ns(l->opaque, l->tsc_deadline)
 					    : LAPIC_NEVER);
 	else
-		set_next(l, l->regs[LAPIC_TMICT] ? l->timer_start + period(l) : LAPIC_NEVER);
+		/* A one-shot count that has ended has no start, also not after a restore. */
+		set_next(l, l->regs[LAPIC_TMICT] && l->timer_start ? l->timer_start + period(l) :
+								     LAPIC_NEVER);
 }
 
 void lapic_timer_mode_locked(struct lapic *l, uint32_t old_lvt)
@@ -127,6 +129,7 @@ static void fire_locked(struct lapic *l, uint64_t now)
 		set_next(l, l->timer_start + p);
 	} else {
 		l->tsc_deadline = 0;
+		l->timer_start = 0;
 		set_next(l, LAPIC_NEVER);
 	}
 }
