@@ -23,6 +23,10 @@
 #define REMOVE_TRIES   100
 #define REMOVE_WAIT_NS 20000000
 
+#define OVERHEAD_BASE	   (96 * MIB)
+#define OVERHEAD_VCPU	   (96 * MIB) /* the software CPU's arenas: 64 MiB decoded, 32 translated */
+#define OVERHEAD_MAX_VCPUS 32
+
 static const char *const v1_controllers[] = { "cpu",	 "cpuacct", "cpuset",	"memory",
 					      "devices", "freezer", "blkio",	"pids",
 					      "hugetlb", "net_cls", "net_prio", "perf_event",
@@ -205,9 +209,16 @@ static void set_max(struct limits *l, const char *file, int64_t value)
 		set_i64(l, NULL, file, value);
 }
 
+uint64_t cgroup_overhead(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return OVERHEAD_BASE + (uint64_t)MAX(1, MIN(n, OVERHEAD_MAX_VCPUS)) * OVERHEAD_VCPU;
+}
+
 static int64_t with_overhead(int64_t limit)
 {
-	return limit > 0 ? (int64_t)MIN((uint64_t)limit + CGROUP_OVERHEAD, (uint64_t)INT64_MAX)
+	return limit > 0 ? (int64_t)MIN((uint64_t)limit + cgroup_overhead(), (uint64_t)INT64_MAX)
 			 : -1;
 }
 

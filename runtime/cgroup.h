@@ -17,8 +17,15 @@
 #include "base/err.h"
 #include "oci/config.h"
 
-/* What husk itself needs beside the guest's memory: added to memory.limit on the host. */
-#define CGROUP_OVERHEAD (96ULL << 20)
+/*
+ * cgroup_overhead() - What husk itself may need beside the guest's memory: added to memory.limit
+ *
+ * For each vCPU, of which there are no more than the host has CPUs, the code that the software CPU has
+ * decoded and translated. Huge pages fill at once what would fill slowly.
+ *
+ * Return: bytes.
+ */
+uint64_t cgroup_overhead(void);
 
 /**
  * cgroup_name() - Path of the cgroup a container is to get

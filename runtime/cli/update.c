@@ -188,7 +188,7 @@ static int check_memory(const struct oci_state *state, const struct oci_resource
 	if (cgroup_read_u64(state->cgroup, "memory", "memory.usage_in_bytes", "memory.current",
 			    &used) < 0)
 		return 0;
-	if (used > (uint64_t)res->memory->limit.v + CGROUP_OVERHEAD)
+	if (used > (uint64_t)res->memory->limit.v + cgroup_overhead())
 		return err_set(err, -EBUSY, "memory.limit: %llu bytes are in use",
 			       (unsigned long long)used);
 	return 0;
