@@ -181,11 +181,11 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 	env.loop = vm->loop;
 	env.power = (struct power_line){ .request = on_power, .opaque = vm };
 	r = machine_new(config, &env, &vm->machine, err);
+	if (r < 0)
+		return r;
 	vm->n_vcpus = config->n_vcpus;
-	if (r == 0 && config->saved)
-		r = vm_restore_begin(vm, config->saved, err);
-	else if (r == 0)
-		r = machine_load(vm->machine, config, &vm->entry, err);
+	r = config->saved ? vm_restore_begin(vm, config->saved, err)
+			  : machine_load(vm->machine, config, &vm->entry, err);
 	if (r == 0)
 		r = make_hv(vm, config, err);
 	if (r == 0)

@@ -46,7 +46,7 @@ static inline void *arena_alloc(struct arena *a, size_t n)
 	size_t room = (size_t)(a->end - a->cur);
 	uint8_t *p = a->cur;
 
-	if (n > room || ((n + 15) & ~(size_t)15) > room)
+	if (!p || n > room || ((n + 15) & ~(size_t)15) > room)
 		return arena_alloc_slow(a, n);
 	a->cur += (n + 15) & ~(size_t)15;
 	return p;
