@@ -5,6 +5,7 @@
 # must be signed; without it signatures are not asked for.
 set -eu
 dir=$(cd "$(dirname "$0")" && pwd)
+base=$dir/../../base
 cc=$1 out=$2 key=${3:-}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -21,4 +22,5 @@ exec "$cc" -std=gnu17 -O2 -g0 -ffreestanding -fno-builtin -fno-pic -fno-pie -sta
 	-mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-stack-protector -fno-asynchronous-unwind-tables \
 	-fcf-protection=none -fno-strict-aliasing -Wall -Wextra -Werror -Wl,--build-id=none \
 	-Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,--no-warn-rwx-segments \
-	-I"$dir" -T "$dir/link.ld" -o "$out" "$dir/start.S" "$dir"/*.c "$tmp/key.c"
+	-I"$dir" -I"$base/include" -T "$dir/link.ld" -o "$out" \
+	"$dir/start.S" "$dir"/*.c "$base/sha256.c" "$tmp/key.c"

@@ -126,7 +126,6 @@ void pack_open(struct boot *b, const struct module *m, struct image *ret);
 
 /* Length written, or -1: damaged. */
 int64_t lz4_block(const uint8_t *src, uint64_t src_len, uint8_t *dst, uint64_t dst_len);
-void sha256(const void *data, uint64_t len, uint8_t ret[32]);
 void sha512_parts(const void *const *parts, const uint64_t *lens, unsigned n, uint8_t ret[64]);
 bool ed25519_verify(const uint8_t key[32], const uint8_t sig[64], const void *msg, uint64_t len);
 

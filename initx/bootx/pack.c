@@ -2,6 +2,8 @@
 /* The payload's file: verified first, unpacked second. */
 #include "internal.h"
 
+#include "base/sha256.h"
+
 #define OFF_FLAGS  8
 #define OFF_STORED 16
 #define OFF_PLAIN  24
@@ -17,25 +19,16 @@ static bool have_key(void)
 	return any;
 }
 
-static void hex(const uint8_t hash[32], char ret[65])
-{
-	for (unsigned i = 0; i < 32; i++) {
-		ret[2 * i] = "0123456789abcdef"[hash[i] >> 4];
-		ret[2 * i + 1] = "0123456789abcdef"[hash[i] & 15];
-	}
-	ret[64] = '\0';
-}
-
 static void check_hash(const uint8_t *head, const uint8_t *stored, uint64_t len)
 {
-	uint8_t hash[32];
-	char is[65], should[65];
+	uint8_t hash[SHA256_BYTES];
+	char is[SHA256_HEX + 1], should[SHA256_HEX + 1];
 
-	sha256(stored, len, hash);
+	sha256_of(stored, len, hash);
 	if (memcmp(hash, head + OFF_HASH, sizeof(hash)) == 0)
 		return;
-	hex(hash, is);
-	hex(head + OFF_HASH, should);
+	sha256_hex(hash, is);
+	sha256_hex(head + OFF_HASH, should);
 	refuse("the payload's SHA-256 is %s, its header says %s", is, should);
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
+#include "base/sha256.h"
 #include "internal.h"
 
 static const char help[] =
@@ -110,7 +111,7 @@ static int pack(const struct pack *p, const char *out)
 	le32_store(head + 8, flags);
 	le64_store(head + 16, len);
 	le64_store(head + 24, p->block_plain ? p->block_plain : p->in_len);
-	sha256(stored, len, head + 32);
+	sha256_of(stored, len, head + 32);
 	return write_file(out, head, stored, len);
 }
 

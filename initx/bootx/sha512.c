@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* SHA-256 and SHA-512. Ref: FIPS 180-4. */
+/* SHA-512. Ref: FIPS 180-4. */
 #include "internal.h"
 
-/*
- * The constants are the first 64 bits of the fractional parts of cube roots of primes; SHA-256
- * takes the upper 32 bits of the first 64 of them.
- */
+/* The first 64 bits of the fractional parts of cube roots of primes. */
 static const uint64_t k[80] = {
 	0x428a2f98d728ae22, 0x7137449123ef65cd, 0xb5c0fbcfec4d3b2f, 0xe9b5dba58189dbbc,
 	0x3956c25bf348b538, 0x59f111f1b605d019, 0x923f82a4af194f9b, 0xab1c5ed5da6d8118,
@@ -34,65 +31,9 @@ static const uint64_t h_init[8] = {
 	0x510e527fade682d1, 0x9b05688c2b3e6c1f, 0x1f83d9abfb41bd6b, 0x5be0cd19137e2179,
 };
 
-static uint32_t ror32(uint32_t v, unsigned n)
-{
-	return v >> n | v << (32 - n);
-}
-
 static uint64_t ror64(uint64_t v, unsigned n)
 {
 	return v >> n | v << (64 - n);
-}
-
-static void block256(uint32_t h[8], const uint8_t *p)
-{
-	uint32_t w[64], s[8];
-
-	for (unsigned i = 0; i < 16; i++)
-		w[i] = __builtin_bswap32(le32(p + 4 * i));
-	for (unsigned i = 16; i < 64; i++) {
-		uint32_t a = w[i - 15], b = w[i - 2];
-
-		w[i] = w[i - 16] + w[i - 7] + (ror32(a, 7) ^ ror32(a, 18) ^ a >> 3) +
-		       (ror32(b, 17) ^ ror32(b, 19) ^ b >> 10);
-	}
-	memcpy(s, h, sizeof(s));
-	for (unsigned i = 0; i < 64; i++) {
-		uint32_t t1 = s[7] + (ror32(s[4], 6) ^ ror32(s[4], 11) ^ ror32(s[4], 25)) +
-			      ((s[4] & s[5]) ^ (~s[4] & s[6])) + (uint32_t)(k[i] >> 32) + w[i];
-		uint32_t t2 = (ror32(s[0], 2) ^ ror32(s[0], 13) ^ ror32(s[0], 22)) +
-			      ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-
-		memmove(s + 1, s, 7 * sizeof(s[0]));
-		s[4] += t1;
-		s[0] = t1 + t2;
-	}
-	for (unsigned i = 0; i < 8; i++)
-		h[i] += s[i];
-}
-
-void sha256(const void *data, uint64_t len, uint8_t ret[32])
-{
-	const uint8_t *p = data;
-	uint8_t last[128] = { 0 };
-	uint64_t rest = len % 64, last_len = rest < 56 ? 64 : 128,
-		 bits = __builtin_bswap64(len * 8);
-	uint32_t h[8];
-
-	for (unsigned i = 0; i < 8; i++)
-		h[i] = (uint32_t)(h_init[i] >> 32);
-	for (uint64_t at = 0; at + 64 <= len; at += 64)
-		block256(h, p + at);
-	memcpy(last, p + len - rest, rest);
-	last[rest] = 0x80;
-	memcpy(last + last_len - 8, &bits, 8);
-	for (uint64_t at = 0; at < last_len; at += 64)
-		block256(h, last + at);
-	for (unsigned i = 0; i < 8; i++) {
-		uint32_t v = __builtin_bswap32(h[i]);
-
-		memcpy(ret + 4 * i, &v, 4);
-	}
 }
 
 static void block512(uint64_t h[8], const uint8_t *p)
