@@ -8,14 +8,13 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-#define RINGS	     0x10000
 #define STATUS_READY 15
 #define DESC_NEXT    1
 #define DESC_WRITE   2
 
 static gpa_t ring(unsigned queue)
 {
-	return RINGS + queue * 0x4000ULL;
+	return DRIVER_RINGS + queue * 0x4000ULL;
 }
 
 static void on_irq(void *opaque, unsigned gsi, bool level)
@@ -36,10 +35,7 @@ int driver_init(struct driver *d)
 
 void driver_done(struct driver *d)
 {
-	if (d->running) {
-		loop_stop(d->loop);
-		pthread_join(d->thread, NULL);
-	}
+	driver_stop_loop(d);
 	device_free(d->dev);
 	loop_free(d->loop);
 	gmem_free(d->mem);
@@ -61,6 +57,15 @@ static void *run_loop(void *opaque)
 void driver_start_loop(struct driver *d)
 {
 	d->running = pthread_create(&d->thread, NULL, run_loop, d->loop) == 0;
+}
+
+void driver_stop_loop(struct driver *d)
+{
+	if (!d->running)
+		return;
+	loop_stop(d->loop);
+	pthread_join(d->thread, NULL);
+	d->running = false;
 }
 
 uint32_t driver_rd(struct driver *d, unsigned off)
@@ -85,9 +90,8 @@ uint8_t *driver_ram(struct driver *d, gpa_t gpa)
 	return gmem_ptr(d->mem, gpa, 1);
 }
 
-void driver_bring_up(struct driver *d, uint64_t features, unsigned n_queues)
+void driver_negotiate(struct driver *d, uint64_t features)
 {
-	features |= VIRTIO_F_VERSION_1;
 	for (unsigned status = 0; status <= 3; status += status ? 2 : 1)
 		driver_wr(d, DRIVER_STATUS, status);
 	for (unsigned i = 0; i < 2; i++) {
@@ -95,16 +99,25 @@ void driver_bring_up(struct driver *d, uint64_t features, unsigned n_queues)
 		driver_wr(d, DRIVER_FEATURES, (uint32_t)(features >> 32 * i));
 	}
 	driver_wr(d, DRIVER_STATUS, 11);
-	for (unsigned q = 0; q < n_queues; q++) {
-		d->avail[q] = 0;
-		memset(driver_ram(d, ring(q)), 0, 0x4000);
-		driver_wr(d, DRIVER_QUEUE_SEL, q);
-		driver_wr(d, DRIVER_QUEUE_NUM, DRIVER_SIZE);
-		driver_wr(d, DRIVER_DESC, (uint32_t)ring(q));
-		driver_wr(d, DRIVER_AVAIL, (uint32_t)ring(q) + 0x1000);
-		driver_wr(d, DRIVER_USED, (uint32_t)ring(q) + 0x2000);
-		driver_wr(d, DRIVER_QUEUE_READY, 1);
-	}
+}
+
+void driver_set_queue(struct driver *d, unsigned queue)
+{
+	d->avail[queue] = 0;
+	memset(driver_ram(d, ring(queue)), 0, 0x4000);
+	driver_wr(d, DRIVER_QUEUE_SEL, queue);
+	driver_wr(d, DRIVER_QUEUE_NUM, DRIVER_SIZE);
+	driver_wr(d, DRIVER_DESC, (uint32_t)ring(queue));
+	driver_wr(d, DRIVER_AVAIL, (uint32_t)ring(queue) + 0x1000);
+	driver_wr(d, DRIVER_USED, (uint32_t)ring(queue) + 0x2000);
+	driver_wr(d, DRIVER_QUEUE_READY, 1);
+}
+
+void driver_bring_up(struct driver *d, uint64_t features, unsigned n_queues)
+{
+	driver_negotiate(d, features | VIRTIO_F_VERSION_1);
+	for (unsigned q = 0; q < n_queues; q++)
+		driver_set_queue(d, q);
 	driver_wr(d, DRIVER_STATUS, STATUS_READY);
 }
 
@@ -133,6 +146,11 @@ unsigned driver_used(struct driver *d, unsigned queue)
 	uint16_t *p = (uint16_t *)(void *)driver_ram(d, ring(queue) + 0x2002);
 
 	return __atomic_load_n(p, __ATOMIC_SEQ_CST);
+}
+
+uint32_t driver_used_id(struct driver *d, unsigned queue, unsigned i)
+{
+	return le32_load(driver_ram(d, ring(queue) + 0x2004 + 8 * (gpa_t)(i % DRIVER_SIZE)));
 }
 
 uint32_t driver_used_len(struct driver *d, unsigned queue, unsigned i)

@@ -4,74 +4,32 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdlib.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
-#include "virtio/virtio.h"
+#include "virtio_driver.h"
 
-#define RAM   (1 * MIB)
-#define RINGS 0x10000 /* 0x4000 a queue */
-#define DATA  0x40000
-#define SIZE  16
-
-enum {
-	FEATURES = 0x010,
-	FEATURES_SEL = 0x014,
-	DRIVER_FEATURES = 0x020,
-	DRIVER_FEATURES_SEL = 0x024,
-	QUEUE_SEL = 0x030,
-	QUEUE_NUM_MAX = 0x034,
-	QUEUE_NUM = 0x038,
-	QUEUE_READY = 0x044,
-	QUEUE_NOTIFY = 0x050,
-	INTERRUPT_STATUS = 0x060,
-	INTERRUPT_ACK = 0x064,
-	STATUS = 0x070,
-	DESC_LOW = 0x080,
-	AVAIL_LOW = 0x090,
-	USED_LOW = 0x0a0,
-	GENERATION = 0x0fc,
-	CONFIG = 0x100,
-};
+/* One-descriptor requests a queue holds at a time here. */
+#define SIZE 16
+#define DATA DRIVER_DATA
 
 struct fixture {
-	struct gmem *mem;
-	struct loop *loop;
-	pthread_t thread;
-	bool running;
-	struct device *dev, *other;
+	struct driver d;
+	struct device *other;
 	struct console_backend backend;
 	int in[2], out[2];
-	unsigned n_irqs; /* atomic */
-	uint16_t avail[2];
 };
-
-static void on_irq(void *opaque, unsigned gsi, bool level)
-{
-	struct fixture *f = opaque;
-
-	if (level)
-		__atomic_fetch_add(&f->n_irqs, 1, __ATOMIC_SEQ_CST);
-}
-
-static struct virtio_env env(struct fixture *f)
-{
-	return (struct virtio_env){ .mem = f->mem,
-				    .loop = f->loop,
-				    .irq = { .set = on_irq, .opaque = f, .gsi = 5 } };
-}
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	if (!f || gmem_new(&f->mem, NULL) < 0 || loop_new(&f->loop, NULL) < 0 ||
-	    gmem_add_anon(f->mem, 0, RAM, GMEM_RAM, NULL) < 0 || pipe2(f->in, O_CLOEXEC) < 0 ||
+	if (!f || driver_init(&f->d) < 0 || pipe2(f->in, O_CLOEXEC) < 0 ||
 	    pipe2(f->out, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -1;
 	f->backend = (struct console_backend){ .in_fd = f->in[0], .out_fd = f->out[1] };
@@ -79,24 +37,13 @@ static int setup(void **state)
 	return 0;
 }
 
-static void stop_loop(struct fixture *f)
-{
-	if (!f->running)
-		return;
-	loop_stop(f->loop);
-	pthread_join(f->thread, NULL);
-	f->running = false;
-}
-
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	stop_loop(f);
-	device_free(f->dev);
+	driver_stop_loop(&f->d);
 	device_free(f->other);
-	loop_free(f->loop);
-	gmem_free(f->mem);
+	driver_done(&f->d);
 	for (int i = 0; i < 2; i++) {
 		close(f->in[i]);
 		close(f->out[i]);
@@ -105,126 +52,45 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void *run_loop(void *opaque)
-{
-	loop_run(opaque);
-	return NULL;
-}
-
-static void start_loop(struct fixture *f)
-{
-	assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->loop), 0);
-	f->running = true;
-}
-
 static uint32_t rd(struct fixture *f, unsigned off)
 {
-	uint64_t val = 0;
-
-	pthread_mutex_lock(&f->dev->lock);
-	f->dev->ops->read(f->dev, off, 4, &val);
-	pthread_mutex_unlock(&f->dev->lock);
-	return (uint32_t)val;
+	return driver_rd(&f->d, off);
 }
 
 static void wr(struct fixture *f, unsigned off, uint32_t val)
 {
-	pthread_mutex_lock(&f->dev->lock);
-	f->dev->ops->write(f->dev, off, 4, val);
-	pthread_mutex_unlock(&f->dev->lock);
+	driver_wr(&f->d, off, val);
 }
 
 static uint8_t *ram(struct fixture *f, gpa_t gpa)
 {
-	return gmem_ptr(f->mem, gpa, 1);
-}
-
-static gpa_t ring(unsigned queue)
-{
-	return RINGS + queue * 0x4000ULL;
-}
-
-static void negotiate(struct fixture *f, uint64_t features)
-{
-	wr(f, STATUS, 0);
-	wr(f, STATUS, 1);
-	wr(f, STATUS, 3);
-	for (unsigned i = 0; i < 2; i++) {
-		wr(f, DRIVER_FEATURES_SEL, i);
-		wr(f, DRIVER_FEATURES, (uint32_t)(features >> 32 * i));
-	}
-	wr(f, STATUS, 11);
-}
-
-static void setup_queue(struct fixture *f, unsigned queue)
-{
-	f->avail[queue] = 0;
-	memset(ram(f, ring(queue)), 0, 0x4000);
-	wr(f, QUEUE_SEL, queue);
-	wr(f, QUEUE_NUM, SIZE);
-	wr(f, DESC_LOW, (uint32_t)ring(queue));
-	wr(f, AVAIL_LOW, (uint32_t)ring(queue) + 0x1000);
-	wr(f, USED_LOW, (uint32_t)ring(queue) + 0x2000);
-	wr(f, QUEUE_READY, 1);
+	return driver_ram(&f->d, gpa);
 }
 
 static void bring_up(struct fixture *f, unsigned n_queues)
 {
-	negotiate(f, VIRTIO_F_VERSION_1);
-	assert_int_equal(rd(f, STATUS), 11);
-	for (unsigned i = 0; i < n_queues; i++)
-		setup_queue(f, i);
-	wr(f, STATUS, 15);
-	assert_int_equal(rd(f, STATUS), 15);
+	driver_bring_up(&f->d, 0, n_queues);
+	assert_int_equal(rd(f, DRIVER_STATUS), 15);
 }
 
 /* One-descriptor request in slot @i. */
 static void offer(struct fixture *f, unsigned queue, unsigned i, gpa_t gpa, uint32_t len,
 		  bool write)
 {
-	uint8_t *d = ram(f, ring(queue) + 16 * (gpa_t)i), *avail = ram(f, ring(queue) + 0x1000);
-
-	le64_store(d, gpa);
-	le32_store(d + 8, len);
-	le16_store(d + 12, write ? 2 : 0);
-	le16_store(avail + 4 + 2 * (size_t)(f->avail[queue] % SIZE), (uint16_t)i);
-	f->avail[queue]++;
-	__atomic_store_n((uint16_t *)(void *)(avail + 2), f->avail[queue], __ATOMIC_SEQ_CST);
-}
-
-static unsigned used_idx(struct fixture *f, unsigned queue)
-{
-	uint16_t *p = (uint16_t *)(void *)ram(f, ring(queue) + 0x2002);
-
-	return __atomic_load_n(p, __ATOMIC_SEQ_CST);
-}
-
-static uint32_t used_len(struct fixture *f, unsigned queue, unsigned i)
-{
-	return le32_load(ram(f, ring(queue) + 0x2004 + 8 * (gpa_t)(i % SIZE) + 4));
-}
-
-static void wait_used(struct fixture *f, unsigned queue, unsigned n)
-{
-	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
-
-	while (used_idx(f, queue) != n) {
-		if (clock_monotonic_ns() > deadline)
-			fail_msg("queue %u stays at %u, not %u", queue, used_idx(f, queue), n);
-		sched_yield();
-	}
+	driver_desc(&f->d, queue, i, gpa, len, write, false);
+	driver_offer(&f->d, queue, i);
 }
 
 static void make_rng(struct fixture *f, struct device **ret)
 {
-	struct virtio_env e = env(f);
+	struct virtio_env e = driver_env(&f->d);
 
 	assert_int_equal(virtio_rng_new(&e, ret, NULL), 0);
 }
 
 static void make_console(struct fixture *f, struct device **ret)
 {
-	struct virtio_env e = env(f);
+	struct virtio_env e = driver_env(&f->d);
 
 	assert_int_equal(virtio_console_new(&e, &f->backend, ret, NULL), 0);
 }
@@ -236,19 +102,19 @@ static void registers_say_who_is_there(void **state)
 	struct fixture *f = *state;
 	uint64_t val = 1;
 
-	make_rng(f, &f->dev);
+	make_rng(f, &f->d.dev);
 	assert_int_equal(rd(f, 0), 0x74726976);
 	assert_int_equal(rd(f, 4), 2);
 	assert_int_equal(rd(f, 8), VIRTIO_ID_RNG);
-	assert_int_equal(rd(f, QUEUE_NUM_MAX), 64);
-	wr(f, QUEUE_SEL, 1);
-	assert_int_equal(rd(f, QUEUE_NUM_MAX), 0);
-	wr(f, FEATURES_SEL, 1);
-	assert_int_equal(rd(f, FEATURES) & 1, 1); /* VERSION_1 */
-	wr(f, FEATURES_SEL, 2);
-	assert_int_equal(rd(f, FEATURES), 0);
+	assert_int_equal(rd(f, DRIVER_QUEUE_NUM_MAX), 64);
+	wr(f, DRIVER_QUEUE_SEL, 1);
+	assert_int_equal(rd(f, DRIVER_QUEUE_NUM_MAX), 0);
+	wr(f, DRIVER_DEVICE_FEATURES_SEL, 1);
+	assert_int_equal(rd(f, DRIVER_DEVICE_FEATURES) & 1, 1); /* VERSION_1 */
+	wr(f, DRIVER_DEVICE_FEATURES_SEL, 2);
+	assert_int_equal(rd(f, DRIVER_DEVICE_FEATURES), 0);
 	assert_int_equal(rd(f, 0x0b0), UINT32_MAX);
-	f->dev->ops->read(f->dev, 1, 2, &val);
+	f->d.dev->ops->read(f->d.dev, 1, 2, &val);
 	assert_int_equal(val, 0);
 }
 
@@ -256,27 +122,27 @@ static void status_goes_forward_only(void **state)
 {
 	struct fixture *f = *state;
 
-	make_rng(f, &f->dev);
-	wr(f, STATUS, 2); /* DRIVER before ACKNOWLEDGE */
-	assert_int_equal(rd(f, STATUS), 0);
-	wr(f, STATUS, 1);
-	wr(f, STATUS, 5); /* DRIVER_OK before FEATURES_OK */
-	assert_int_equal(rd(f, STATUS), 1);
-	wr(f, STATUS, 3);
-	wr(f, STATUS, 1); /* backwards */
-	assert_int_equal(rd(f, STATUS), 3);
-	wr(f, STATUS, 11); /* no VERSION_1: not accepted */
-	assert_int_equal(rd(f, STATUS), 3);
+	make_rng(f, &f->d.dev);
+	wr(f, DRIVER_STATUS, 2); /* DRIVER before ACKNOWLEDGE */
+	assert_int_equal(rd(f, DRIVER_STATUS), 0);
+	wr(f, DRIVER_STATUS, 1);
+	wr(f, DRIVER_STATUS, 5); /* DRIVER_OK before FEATURES_OK */
+	assert_int_equal(rd(f, DRIVER_STATUS), 1);
+	wr(f, DRIVER_STATUS, 3);
+	wr(f, DRIVER_STATUS, 1); /* backwards */
+	assert_int_equal(rd(f, DRIVER_STATUS), 3);
+	wr(f, DRIVER_STATUS, 11); /* no VERSION_1: not accepted */
+	assert_int_equal(rd(f, DRIVER_STATUS), 3);
 	wr(f, DRIVER_FEATURES_SEL, 1);
 	wr(f, DRIVER_FEATURES, 1 | 1U << 20); /* a feature nobody offered */
-	wr(f, STATUS, 11);
-	assert_int_equal(rd(f, STATUS), 3);
+	wr(f, DRIVER_STATUS, 11);
+	assert_int_equal(rd(f, DRIVER_STATUS), 3);
 	wr(f, DRIVER_FEATURES, 1);
-	wr(f, STATUS, 11);
-	assert_int_equal(rd(f, STATUS), 11);
-	assert_true(f->dev->n_guest_faults >= 4);
-	wr(f, STATUS, 0);
-	assert_int_equal(rd(f, STATUS), 0);
+	wr(f, DRIVER_STATUS, 11);
+	assert_int_equal(rd(f, DRIVER_STATUS), 11);
+	assert_true(f->d.dev->n_guest_faults >= 4);
+	wr(f, DRIVER_STATUS, 0);
+	assert_int_equal(rd(f, DRIVER_STATUS), 0);
 }
 
 static void queue_fields_are_fixed_once_running(void **state)
@@ -284,20 +150,20 @@ static void queue_fields_are_fixed_once_running(void **state)
 	struct fixture *f = *state;
 	const struct virtio *v;
 
-	make_rng(f, &f->dev);
-	v = (const struct virtio *)f->dev;
-	wr(f, QUEUE_SEL, 0);
-	wr(f, QUEUE_NUM, SIZE); /* before FEATURES_OK */
+	make_rng(f, &f->d.dev);
+	v = (const struct virtio *)f->d.dev;
+	wr(f, DRIVER_QUEUE_SEL, 0);
+	wr(f, DRIVER_QUEUE_NUM, SIZE); /* before FEATURES_OK */
 	assert_int_equal(v->vqs[0].size, 0);
 	bring_up(f, 1);
-	wr(f, QUEUE_NUM, 64);
-	wr(f, DESC_LOW, 0xdead0);
-	assert_int_equal(v->vqs[0].size, SIZE);
-	assert_int_equal(v->vqs[0].desc_gpa, RINGS);
-	negotiate(f, VIRTIO_F_VERSION_1);
-	wr(f, QUEUE_NUM, 3);
-	wr(f, QUEUE_NUM, 128);
-	wr(f, QUEUE_NUM, 0);
+	wr(f, DRIVER_QUEUE_NUM, 32);
+	wr(f, DRIVER_DESC, 0xdead0);
+	assert_int_equal(v->vqs[0].size, DRIVER_SIZE);
+	assert_int_equal(v->vqs[0].desc_gpa, DRIVER_RINGS);
+	driver_negotiate(&f->d, VIRTIO_F_VERSION_1);
+	wr(f, DRIVER_QUEUE_NUM, 3);
+	wr(f, DRIVER_QUEUE_NUM, 128);
+	wr(f, DRIVER_QUEUE_NUM, 0);
 	assert_int_equal(v->vqs[0].size, 0);
 }
 
@@ -305,17 +171,17 @@ static void rings_outside_memory_need_a_reset(void **state)
 {
 	struct fixture *f = *state;
 
-	make_rng(f, &f->dev);
-	negotiate(f, VIRTIO_F_VERSION_1);
-	setup_queue(f, 0);
-	wr(f, USED_LOW, RAM - 4);
-	wr(f, STATUS, 15);
-	assert_int_equal(rd(f, STATUS) & 0x40, 0x40);
-	assert_int_equal(rd(f, INTERRUPT_STATUS), 2);
-	wr(f, QUEUE_NOTIFY, 0);
-	wr(f, STATUS, 0);
-	assert_int_equal(rd(f, STATUS), 0);
-	assert_int_equal(rd(f, INTERRUPT_STATUS), 0);
+	make_rng(f, &f->d.dev);
+	driver_negotiate(&f->d, VIRTIO_F_VERSION_1);
+	driver_set_queue(&f->d, 0);
+	wr(f, DRIVER_USED, DRIVER_RAM - 4);
+	wr(f, DRIVER_STATUS, 15);
+	assert_int_equal(rd(f, DRIVER_STATUS) & 0x40, 0x40);
+	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 2);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
+	wr(f, DRIVER_STATUS, 0);
+	assert_int_equal(rd(f, DRIVER_STATUS), 0);
+	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 0);
 }
 
 static void violation_needs_a_reset_and_a_reset_heals(void **state)
@@ -323,18 +189,18 @@ static void violation_needs_a_reset_and_a_reset_heals(void **state)
 	struct fixture *f = *state;
 	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
 
-	make_rng(f, &f->dev);
-	start_loop(f);
+	make_rng(f, &f->d.dev);
+	driver_start_loop(&f->d);
 	bring_up(f, 1);
-	offer(f, 0, 0, RAM - 1, 16, true);
-	wr(f, QUEUE_NOTIFY, 0);
-	while (!(rd(f, STATUS) & 0x40) && clock_monotonic_ns() < deadline)
+	offer(f, 0, 0, DRIVER_RAM - 1, 16, true);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
+	while (!(rd(f, DRIVER_STATUS) & 0x40) && clock_monotonic_ns() < deadline)
 		sched_yield();
-	assert_int_equal(rd(f, STATUS) & 0x40, 0x40);
+	assert_int_equal(rd(f, DRIVER_STATUS) & 0x40, 0x40);
 	bring_up(f, 1);
 	offer(f, 0, 0, DATA, 16, true);
-	wr(f, QUEUE_NOTIFY, 0);
-	wait_used(f, 0, 1);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
+	assert_true(driver_wait_used(&f->d, 0, 1));
 }
 
 /* ---- rng ---- */
@@ -344,36 +210,36 @@ static void rng_fills_requests_and_caps_them(void **state)
 	struct fixture *f = *state;
 	unsigned zeros = 0;
 
-	make_rng(f, &f->dev);
-	start_loop(f);
+	make_rng(f, &f->d.dev);
+	driver_start_loop(&f->d);
 	bring_up(f, 1);
 	offer(f, 0, 0, DATA, 64, true);
 	offer(f, 0, 1, DATA + 0x1000, 100000, true);
-	wr(f, QUEUE_NOTIFY, 0);
-	wait_used(f, 0, 2);
-	assert_int_equal(used_len(f, 0, 0), 64);
-	assert_int_equal(used_len(f, 0, 1), 65536);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
+	assert_true(driver_wait_used(&f->d, 0, 2));
+	assert_int_equal(driver_used_len(&f->d, 0, 0), 64);
+	assert_int_equal(driver_used_len(&f->d, 0, 1), 65536);
 	for (unsigned i = 0; i < 64; i++)
 		zeros += *ram(f, DATA + i) == 0;
 	assert_true(zeros < 16);
 	assert_int_equal(*ram(f, DATA + 0x1000 + 65536), 0);
-	assert_true(__atomic_load_n(&f->n_irqs, __ATOMIC_SEQ_CST) >= 1);
-	assert_int_equal(rd(f, INTERRUPT_STATUS), 1);
-	wr(f, INTERRUPT_ACK, 1);
-	assert_int_equal(rd(f, INTERRUPT_STATUS), 0);
+	assert_true(__atomic_load_n(&f->d.n_irqs, __ATOMIC_SEQ_CST) >= 1);
+	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 1);
+	wr(f, DRIVER_INTERRUPT_ACK, 1);
+	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 0);
 }
 
 static void rng_serves_more_than_one_turn(void **state)
 {
 	struct fixture *f = *state;
 
-	make_rng(f, &f->dev);
-	start_loop(f);
+	make_rng(f, &f->d.dev);
+	driver_start_loop(&f->d);
 	bring_up(f, 1);
 	for (unsigned i = 0; i < SIZE; i++)
 		offer(f, 0, i, DATA + 0x100 * i, 0x100, true);
-	wr(f, QUEUE_NOTIFY, 0);
-	wait_used(f, 0, SIZE);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
+	assert_true(driver_wait_used(&f->d, 0, SIZE));
 }
 
 /* As a back end does it that turns the register write into a signal. */
@@ -383,20 +249,20 @@ static void rng_serves_a_signal_in_place_of_a_write(void **state)
 	struct hv_ioevent event;
 	int fd = -1;
 
-	make_rng(f, &f->dev);
-	assert_true(virtio_notify_event((struct virtio *)f->dev, 0, 0xd0001000, &event, &fd));
-	assert_int_equal(event.gpa, 0xd0001000 + QUEUE_NOTIFY);
+	make_rng(f, &f->d.dev);
+	assert_true(virtio_notify_event((struct virtio *)f->d.dev, 0, 0xd0001000, &event, &fd));
+	assert_int_equal(event.gpa, 0xd0001000 + DRIVER_QUEUE_NOTIFY);
 	assert_int_equal(event.value, 0);
 	assert_int_equal(event.size, 4);
-	assert_false(virtio_notify_event((struct virtio *)f->dev, 1, 0xd0001000, &event, &fd));
-	virtio_notified_outside((struct virtio *)f->dev, 0);
-	start_loop(f);
+	assert_false(virtio_notify_event((struct virtio *)f->d.dev, 1, 0xd0001000, &event, &fd));
+	virtio_notified_outside((struct virtio *)f->d.dev, 0);
+	driver_start_loop(&f->d);
 	assert_int_equal(eventfd_write(fd, 1), 0); /* too early: nothing is set up */
 	bring_up(f, 1);
 	offer(f, 0, 0, DATA, 64, true);
 	assert_int_equal(eventfd_write(fd, 1), 0);
-	wait_used(f, 0, 1);
-	assert_int_equal(used_len(f, 0, 0), 64);
+	assert_true(driver_wait_used(&f->d, 0, 1));
+	assert_int_equal(driver_used_len(&f->d, 0, 0), 64);
 }
 
 /* ---- console ---- */
@@ -406,23 +272,23 @@ static void console_moves_bytes_both_ways(void **state)
 	struct fixture *f = *state;
 	char buf[8] = "";
 
-	make_console(f, &f->dev);
-	start_loop(f);
+	make_console(f, &f->d.dev);
+	driver_start_loop(&f->d);
 	bring_up(f, 2);
 	memcpy(ram(f, DATA), "out!", 4);
 	offer(f, 1, 0, DATA, 4, false);
-	wr(f, QUEUE_NOTIFY, 1);
-	wait_used(f, 1, 1);
+	wr(f, DRIVER_QUEUE_NOTIFY, 1);
+	assert_true(driver_wait_used(&f->d, 1, 1));
 	offer(f, 0, 0, DATA + 0x100, 2, true);
 	offer(f, 0, 1, DATA + 0x200, 64, true);
-	wr(f, QUEUE_NOTIFY, 0);
+	wr(f, DRIVER_QUEUE_NOTIFY, 0);
 	assert_int_equal(write(f->in[1], "input", 5), 5);
-	wait_used(f, 0, 2);
-	assert_int_equal(used_len(f, 0, 0), 2);
-	assert_int_equal(used_len(f, 0, 1), 3);
+	assert_true(driver_wait_used(&f->d, 0, 2));
+	assert_int_equal(driver_used_len(&f->d, 0, 0), 2);
+	assert_int_equal(driver_used_len(&f->d, 0, 1), 3);
 	assert_memory_equal(ram(f, DATA + 0x200), "put", 3);
-	stop_loop(f);
-	f->dev->ops->quiesce(f->dev);
+	driver_stop_loop(&f->d);
+	f->d.dev->ops->quiesce(f->d.dev);
 	assert_int_equal(read(f->out[0], buf, sizeof(buf)), 4);
 	assert_string_equal(buf, "out!");
 }
@@ -435,15 +301,15 @@ static void console_makes_the_guest_wait_and_loses_nothing(void **state)
 	uint8_t buf[4096];
 	uint64_t deadline = clock_monotonic_ns() + 20 * NSEC_PER_SEC;
 
-	make_console(f, &f->dev);
-	start_loop(f);
+	make_console(f, &f->d.dev);
+	driver_start_loop(&f->d);
 	bring_up(f, 2);
 	for (unsigned i = 0; i < 0x8000; i++)
 		*ram(f, DATA + i) = (uint8_t)(i * 13 >> 3);
 	/* 16 requests of 32 KiB: more than pipe and ring together hold. */
 	for (; sent < SIZE; sent++)
 		offer(f, 1, sent, DATA, 0x8000, false);
-	wr(f, QUEUE_NOTIFY, 1);
+	wr(f, DRIVER_QUEUE_NOTIFY, 1);
 	while (total < SIZE * 0x8000 && clock_monotonic_ns() < deadline) {
 		ssize_t n = read(f->out[0], buf, sizeof(buf));
 
@@ -455,7 +321,7 @@ static void console_makes_the_guest_wait_and_loses_nothing(void **state)
 		total += n > 0 ? (size_t)n : 0;
 	}
 	assert_int_equal(total, SIZE * 0x8000);
-	wait_used(f, 1, SIZE);
+	assert_true(driver_wait_used(&f->d, 1, SIZE));
 }
 
 static void console_tells_its_size(void **state)
@@ -463,25 +329,25 @@ static void console_tells_its_size(void **state)
 	struct fixture *f = *state;
 	uint32_t gen;
 
-	make_console(f, &f->dev);
+	make_console(f, &f->d.dev);
 	bring_up(f, 2);
-	gen = rd(f, GENERATION);
-	virtio_console_resize(f->dev, 132, 43);
-	assert_int_equal(rd(f, CONFIG), 43U << 16 | 132);
-	assert_int_not_equal(rd(f, GENERATION), gen);
-	assert_int_equal(rd(f, INTERRUPT_STATUS), 2);
-	assert_int_equal(rd(f, CONFIG + 12), 0); /* behind the end */
+	gen = rd(f, DRIVER_GENERATION);
+	virtio_console_resize(f->d.dev, 132, 43);
+	assert_int_equal(rd(f, DRIVER_CONFIG), 43U << 16 | 132);
+	assert_int_not_equal(rd(f, DRIVER_GENERATION), gen);
+	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 2);
+	assert_int_equal(rd(f, DRIVER_CONFIG + 12), 0); /* behind the end */
 }
 
 static void check_state(struct fixture *f)
 {
-	const struct state_desc *desc = f->dev->ops->state;
+	const struct state_desc *desc = f->d.dev->ops->state;
 	size_t n = state_size(desc);
 	uint8_t *a = calloc(2, n), *b = a + n;
 	struct err err = { 0 };
 
 	assert_non_null(a);
-	state_save(desc, f->dev, a);
+	state_save(desc, f->d.dev, a);
 	if (state_load(desc, f->other, a, n, &err) < 0)
 		fail_msg("%s", err.msg);
 	state_save(desc, f->other, b);
@@ -495,7 +361,7 @@ static void rng_state_survives(void **state)
 {
 	struct fixture *f = *state;
 
-	make_rng(f, &f->dev);
+	make_rng(f, &f->d.dev);
 	make_rng(f, &f->other);
 	bring_up(f, 1);
 	check_state(f);
@@ -504,13 +370,13 @@ static void rng_state_survives(void **state)
 static void console_state_survives(void **state)
 {
 	struct fixture *f = *state;
-	struct virtio_env e = env(f);
+	struct virtio_env e = driver_env(&f->d);
 	struct console_backend none = { .in_fd = -1, .out_fd = -1 };
 
-	make_console(f, &f->dev);
+	make_console(f, &f->d.dev);
 	assert_int_equal(virtio_console_new(&e, &none, &f->other, NULL), 0);
 	bring_up(f, 2);
-	virtio_console_resize(f->dev, 100, 30);
+	virtio_console_resize(f->d.dev, 100, 30);
 	check_state(f);
 }
 

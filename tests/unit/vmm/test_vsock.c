@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +14,11 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "virtio/virtio.h"
+#include "virtio_driver.h"
 
-#define RAM	(4 * MIB)
-#define RINGS	0x10000 /* 0x4000 a queue */
-#define TX_DATA 0x100000
+#define TX_DATA DRIVER_DATA
 #define RX_DATA 0x200000
 #define RX_SIZE 4096
-#define SIZE	64
 #define HDR	44
 #define RX	0
 #define TX	1
@@ -46,12 +42,8 @@ struct packet {
 };
 
 struct fixture {
-	struct gmem *mem;
-	struct loop *loop;
-	pthread_t thread;
-	struct device *dev;
+	struct driver d;
 	struct vsock_backend backend;
-	uint16_t avail[3];
 	uint16_t rx_seen;
 	int host; /* the test's end of the last connection the guest made */
 	unsigned n_connects;
@@ -78,97 +70,34 @@ static int on_connect(void *opaque, uint32_t port)
 	return pair[0];
 }
 
-static void on_irq(void *opaque, unsigned gsi, bool level)
-{
-	(void)opaque;
-	(void)gsi;
-	(void)level;
-}
-
-static void wr(struct fixture *f, unsigned off, uint32_t val)
-{
-	pthread_mutex_lock(&f->dev->lock);
-	f->dev->ops->write(f->dev, off, 4, val);
-	pthread_mutex_unlock(&f->dev->lock);
-}
-
-static uint8_t *ram(struct fixture *f, gpa_t gpa)
-{
-	return gmem_ptr(f->mem, gpa, 1);
-}
-
-static gpa_t ring(unsigned queue)
-{
-	return RINGS + queue * 0x4000ULL;
-}
-
 static void bring_up(struct fixture *f)
 {
-	wr(f, 0x70, 0);
-	wr(f, 0x70, 1);
-	wr(f, 0x70, 3);
-	wr(f, 0x24, 1);
-	wr(f, 0x20, 1);
-	wr(f, 0x70, 11);
-	for (unsigned q = 0; q < 3; q++) {
-		f->avail[q] = 0;
-		memset(ram(f, ring(q)), 0, 0x4000);
-		wr(f, 0x30, q);
-		wr(f, 0x38, SIZE);
-		wr(f, 0x80, (uint32_t)ring(q));
-		wr(f, 0x90, (uint32_t)ring(q) + 0x1000);
-		wr(f, 0xa0, (uint32_t)ring(q) + 0x2000);
-		wr(f, 0x44, 1);
-	}
+	driver_bring_up(&f->d, 0, 3);
 	f->rx_seen = 0;
-	wr(f, 0x70, 15);
 }
 
 static void offer(struct fixture *f, unsigned queue, unsigned i, gpa_t gpa, uint32_t len,
 		  bool write)
 {
-	uint8_t *d = ram(f, ring(queue) + 16 * (gpa_t)i), *avail = ram(f, ring(queue) + 0x1000);
-
-	le64_store(d, gpa);
-	le32_store(d + 8, len);
-	le16_store(d + 12, write ? 2 : 0);
-	le16_store(avail + 4 + 2 * (size_t)(f->avail[queue] % SIZE), (uint16_t)i);
-	f->avail[queue]++;
-	__atomic_store_n((uint16_t *)(void *)(avail + 2), f->avail[queue], __ATOMIC_SEQ_CST);
-}
-
-static unsigned used_idx(struct fixture *f, unsigned queue)
-{
-	return __atomic_load_n((uint16_t *)(void *)ram(f, ring(queue) + 0x2002), __ATOMIC_SEQ_CST);
+	driver_desc(&f->d, queue, i, gpa, len, write, false);
+	driver_offer(&f->d, queue, i);
 }
 
 static void give_rx(struct fixture *f, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
-		unsigned slot = f->avail[RX] % SIZE;
+		unsigned slot = f->d.avail[RX] % DRIVER_SIZE;
 
 		offer(f, RX, slot, RX_DATA + slot * (gpa_t)RX_SIZE, RX_SIZE, true);
 	}
-	wr(f, 0x50, RX);
-}
-
-/* Wait for the device to have taken everything sent so far. */
-static void wait_tx(struct fixture *f)
-{
-	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
-
-	while (used_idx(f, TX) != f->avail[TX]) {
-		if (clock_monotonic_ns() > deadline)
-			fail_msg("the device does not take packets");
-		sched_yield();
-	}
+	driver_wr(&f->d, DRIVER_QUEUE_NOTIFY, RX);
 }
 
 static void send_raw(struct fixture *f, const struct packet *p, const void *data, uint32_t data_len)
 {
-	unsigned slot = f->avail[TX] % SIZE;
+	unsigned slot = f->d.avail[TX] % DRIVER_SIZE;
 	gpa_t gpa = TX_DATA + slot * 0x4000ULL;
-	uint8_t *h = ram(f, gpa);
+	uint8_t *h = driver_ram(&f->d, gpa);
 
 	le64_store(h, p->src_cid);
 	le64_store(h + 8, p->dst_cid);
@@ -183,8 +112,8 @@ static void send_raw(struct fixture *f, const struct packet *p, const void *data
 	if (data_len)
 		memcpy(h + HDR, data, data_len);
 	offer(f, TX, slot, gpa, HDR + data_len, false);
-	wr(f, 0x50, TX);
-	wait_tx(f);
+	driver_wr(&f->d, DRIVER_QUEUE_NOTIFY, TX);
+	assert_true(driver_wait_used(&f->d, TX, f->d.avail[TX]));
 }
 
 static struct packet packet(uint32_t guest_port, uint32_t host_port, uint16_t op)
@@ -208,18 +137,14 @@ static void send_op(struct fixture *f, uint32_t guest_port, uint32_t host_port, 
 static bool try_recv(struct fixture *f, struct packet *ret, unsigned timeout_ms)
 {
 	uint64_t deadline = clock_monotonic_ns() + timeout_ms * NSEC_PER_MSEC;
-	uint8_t *elem, *h;
-	uint32_t id;
+	uint8_t *h;
 
-	while (used_idx(f, RX) == f->rx_seen) {
+	while (driver_used(&f->d, RX) == f->rx_seen) {
 		if (clock_monotonic_ns() > deadline)
 			return false;
 		sched_yield();
 	}
-	elem = ram(f, ring(RX) + 0x2004 + 8 * (gpa_t)(f->rx_seen % SIZE));
-	id = le32_load(elem);
-	f->rx_seen++;
-	h = ram(f, RX_DATA + id * (gpa_t)RX_SIZE);
+	h = driver_ram(&f->d, RX_DATA + driver_used_id(&f->d, RX, f->rx_seen) * (gpa_t)RX_SIZE);
 	*ret = (struct packet){ .src_cid = le64_load(h),
 				.dst_cid = le64_load(h + 8),
 				.src_port = le32_load(h + 16),
@@ -230,7 +155,8 @@ static bool try_recv(struct fixture *f, struct packet *ret, unsigned timeout_ms)
 				.flags = le32_load(h + 32),
 				.buf_alloc = le32_load(h + 36),
 				.fwd_cnt = le32_load(h + 40) };
-	assert_int_equal(le32_load(elem + 4), HDR + ret->len);
+	assert_int_equal(driver_used_len(&f->d, RX, f->rx_seen), HDR + ret->len);
+	f->rx_seen++;
 	memcpy(ret->data, h + HDR, MIN(ret->len, (uint32_t)(RX_SIZE - HDR)));
 	return true;
 }
@@ -249,29 +175,20 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct virtio_env env;
 
-	if (!f || gmem_new(&f->mem, NULL) < 0 || loop_new(&f->loop, NULL) < 0 ||
-	    gmem_add_anon(f->mem, 0, RAM, GMEM_RAM, NULL) < 0)
+	if (!f || driver_init(&f->d) < 0)
 		return -1;
 	f->host = -1;
 	f->backend = (struct vsock_backend){ .opaque = f, .connect = on_connect };
-	env = (struct virtio_env){ .mem = f->mem,
-				   .loop = f->loop,
-				   .irq = { .set = on_irq, .opaque = f, .gsi = 5 } };
-	if (virtio_vsock_new(&env, &f->backend, &f->dev, NULL) < 0)
+	env = driver_env(&f->d);
+	if (virtio_vsock_new(&env, &f->backend, &f->d.dev, NULL) < 0)
 		return -1;
 	*state = f;
 	return 0;
 }
 
-static void *run_loop(void *opaque)
-{
-	loop_run(opaque);
-	return NULL;
-}
-
 static void start(struct fixture *f)
 {
-	assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->loop), 0);
+	driver_start_loop(&f->d);
 	bring_up(f);
 	give_rx(f, 32);
 }
@@ -280,13 +197,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	if (f->thread) {
-		loop_stop(f->loop);
-		pthread_join(f->thread, NULL);
-	}
-	device_free(f->dev);
-	loop_free(f->loop);
-	gmem_free(f->mem);
+	driver_done(&f->d);
 	fd_close(f->host);
 	free(f);
 	return 0;
@@ -348,7 +259,7 @@ static void connects_to_the_guest(void **state)
 
 	start(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	assert_int_equal(virtio_vsock_connect(f->dev, 1024, pair[0], NULL), 0);
+	assert_int_equal(virtio_vsock_connect(f->d.dev, 1024, pair[0], NULL), 0);
 	p = recv_packet(f);
 	assert_int_equal(p.op, OP_REQUEST);
 	assert_int_equal(p.dst_port, 1024);
@@ -457,7 +368,7 @@ static void ignores_forged_packets(void **state)
 	send_raw(f, &p, NULL, 0);
 	p.len = UINT32_MAX;
 	send_raw(f, &p, NULL, 0);
-	assert_int_equal(f->dev->n_guest_faults, 4);
+	assert_int_equal(f->d.dev->n_guest_faults, 4);
 	assert_false(try_recv(f, &in, 50));
 	p = packet(15, 5000, OP_RW);
 	p.len = 1;
@@ -527,7 +438,7 @@ static void holds_answers_while_the_guest_gives_no_room(void **state)
 	unsigned n = 0;
 	struct packet p;
 
-	assert_int_equal(pthread_create(&f->thread, NULL, run_loop, f->loop), 0);
+	driver_start_loop(&f->d);
 	bring_up(f);
 	for (uint32_t i = 0; i < 60; i++)
 		send_op(f, 30 + i, 4999, OP_REQUEST);
@@ -590,25 +501,23 @@ static void loses_no_byte_through_full_buffers(void **state)
 /* Save the device, go on with another one made from that. */
 static int move_on(struct fixture *f, void (*change)(uint8_t *section, size_t len))
 {
-	struct virtio_env env = { .mem = f->mem,
-				  .loop = f->loop,
-				  .irq = { .set = on_irq, .opaque = f, .gsi = 5 } };
-	const struct state_desc *desc = f->dev->ops->state;
+	struct virtio_env env = driver_env(&f->d);
+	const struct state_desc *desc = f->d.dev->ops->state;
 	size_t len = state_size(desc);
 	uint8_t *buf = malloc(len);
 	struct device *next = NULL;
 	int r;
 
-	loop_pause(f->loop);
-	state_save(desc, f->dev, buf);
+	loop_pause(f->d.loop);
+	state_save(desc, f->d.dev, buf);
 	if (change)
 		change(buf, len);
 	assert_int_equal(virtio_vsock_new(&env, &f->backend, &next, NULL), 0);
 	r = state_load(desc, next, buf, len, NULL);
-	device_free(r == 0 ? f->dev : next);
+	device_free(r == 0 ? f->d.dev : next);
 	if (r == 0)
-		f->dev = next;
-	loop_resume(f->loop);
+		f->d.dev = next;
+	loop_resume(f->d.loop);
 	free(buf);
 	return r;
 }
