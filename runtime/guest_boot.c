@@ -15,7 +15,6 @@
 #include "backends.h"
 #include "base/checked.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "cli/cli.h"
 #include "guest_priv.h"
 #include "guestcmd.h"
@@ -400,20 +399,6 @@ static int enter_thread(void *opaque, enum vm_thread thread, struct err *err)
 	return r < 0 ? r : sandbox_enter(g->sandbox, roles[thread], err);
 }
 
-/* From the environment of who runs husk: a configuration cannot weaken the filters. */
-static int make_sandbox(struct guest *g, struct err *err)
-{
-	const char *mode = getenv("HUSK_SECCOMP");
-	bool log_only = mode && !strcmp(mode, "log");
-
-	if (mode && !log_only && strcmp(mode, "enforce"))
-		return err_set(err, -EINVAL, "HUSK_SECCOMP: '%.40s' (there are: enforce, log)",
-			       mode);
-	if (log_only)
-		log_warn("HUSK_SECCOMP: filters only log, nothing is refused");
-	return sandbox_new(log_only, &g->sandbox, err);
-}
-
 int guest_machine_start(struct guest *g, const struct guest_config *gc, struct err *err)
 {
 	const char *backend = oci_annotation(gc->config, "dev.husk.backend");
@@ -421,9 +406,12 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 				.n_vcpus = n_vcpus(gc->config),
 				.initrd = { .fd = -1 } };
 	char kernel_path[PATH_MAX] = "", cmdline[CMDLINE_MAX];
+	enum sandbox_mode mode;
 	int AUTO_FD kernel = -1;
-	int r = make_sandbox(g, err);
+	int r = sandbox_mode_read(&mode, err);
 
+	if (r == 0)
+		r = sandbox_new(mode, &g->sandbox, err);
 	if (r == 0)
 		r = backend_find(backend ? backend : "auto", &vc.hv, err);
 	if (r == 0)

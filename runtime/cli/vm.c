@@ -354,7 +354,7 @@ static int shares_make(const struct vm_options *o, struct sandbox **ret_sb, stru
 	int r = o->n_shares ? sandbox_unshare(&ns, err) : 0;
 
 	if (r == 0 && o->n_shares)
-		r = sandbox_new(false, ret_sb, err);
+		r = sandbox_new(SANDBOX_ENFORCE, ret_sb, err);
 	if (r < 0)
 		return r;
 	for (unsigned i = 0; i < o->n_shares; i++) {

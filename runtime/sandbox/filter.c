@@ -15,7 +15,7 @@
 /* Those that a role makes all the time and that have conditions: looked for first. */
 static const int frequent[] = { SYS_ioctl, SYS_mmap };
 
-static int add_rule(scmp_filter_ctx ctx, const struct sandbox_rule *rule)
+static int add_rule(scmp_filter_ctx ctx, const struct sandbox_rule *rule, uint32_t action)
 {
 	struct scmp_arg_cmp cmp[SANDBOX_RULE_ARGS];
 	unsigned n = 0;
@@ -34,16 +34,20 @@ static int add_rule(scmp_filter_ctx ctx, const struct sandbox_rule *rule)
 			break;
 		}
 	}
-	return seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, rule->nr, n, cmp);
+	return seccomp_rule_add_array(ctx, action, rule->nr, n, cmp);
 }
 
-static int add_rules(scmp_filter_ctx ctx, enum sandbox_role role, struct err *err)
+static int add_rules(scmp_filter_ctx ctx, enum sandbox_role role, enum sandbox_mode mode,
+		     struct err *err)
 {
 	size_t n;
 	const struct sandbox_rule *rules = sandbox_rules(&n);
 
 	for (size_t i = 0; i < n; i++) {
-		int r = rules[i].roles & 1U << role ? add_rule(ctx, &rules[i]) : 0;
+		uint32_t action = mode == SANDBOX_TRACE
+					  ? SCMP_ACT_TRACE(SANDBOX_TRACE_DATA(role, i))
+					  : SCMP_ACT_ALLOW;
+		int r = rules[i].roles & 1U << role ? add_rule(ctx, &rules[i], action) : 0;
 
 		if (r < 0)
 			return err_errno(err, -r, "filter for '%s': system call '%s'",
@@ -54,9 +58,10 @@ static int add_rules(scmp_filter_ctx ctx, enum sandbox_role role, struct err *er
 	return 0;
 }
 
-int filter_compile(enum sandbox_role role, bool log_only, struct filter *ret, struct err *err)
+int filter_compile(enum sandbox_role role, enum sandbox_mode mode, struct filter *ret,
+		   struct err *err)
 {
-	uint32_t otherwise = log_only ? SCMP_ACT_LOG : SCMP_ACT_TRAP;
+	uint32_t otherwise = mode == SANDBOX_LOG ? SCMP_ACT_LOG : SCMP_ACT_TRAP;
 	scmp_filter_ctx ctx = seccomp_init(otherwise);
 	int r;
 
@@ -67,7 +72,7 @@ int filter_compile(enum sandbox_role role, bool log_only, struct filter *ret, st
 	if (r < 0)
 		err_errno(err, -r, "filter for '%s'", sandbox_role_str(role));
 	else
-		r = add_rules(ctx, role, err);
+		r = add_rules(ctx, role, mode, err);
 	if (r == 0)
 		r = bpf_export(ctx, sandbox_role_str(role), &ret->program, &ret->len, err);
 	seccomp_release(ctx);

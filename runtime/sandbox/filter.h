@@ -3,7 +3,6 @@
 #ifndef SANDBOX_FILTER_H
 #define SANDBOX_FILTER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -14,8 +13,8 @@ struct filter {
 	size_t len;    /* bytes */
 };
 
-/* Compile the rules of a role. @log_only: let the rest pass, logged by the kernel. */
-int filter_compile(enum sandbox_role role, bool log_only, struct filter *ret, struct err *err);
+/* Compile the rules of a role. */
+int filter_compile(enum sandbox_role role, enum sandbox_mode mode, struct filter *ret, struct err *err);
 /* Put it on the calling thread. */
 int filter_install(const struct filter *filter, struct err *err);
 void filter_done(struct filter *filter);

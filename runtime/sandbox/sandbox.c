@@ -6,10 +6,12 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "sandbox/crash.h"
 #include "sandbox/filter.h"
 #include "sandbox/rights.h"
@@ -20,7 +22,24 @@ struct sandbox {
 	int proc_fd; /* how a thread with an empty root finds its descriptors */
 };
 
-int sandbox_new(bool log_only, struct sandbox **ret, struct err *err)
+int sandbox_mode_read(enum sandbox_mode *ret, struct err *err)
+{
+	static const char *const names[SANDBOX_MODE_MAX_] = { "enforce", "log", "trace" };
+	const char *word = getenv("HUSK_SECCOMP");
+
+	for (unsigned i = 0; i < SANDBOX_MODE_MAX_; i++) {
+		if (strcmp(word ? word : names[0], names[i]))
+			continue;
+		if (i == SANDBOX_LOG)
+			log_warn("HUSK_SECCOMP: filters only log, nothing is refused");
+		*ret = (enum sandbox_mode)i;
+		return 0;
+	}
+	return err_set(err, -EINVAL, "HUSK_SECCOMP: '%.40s' (there are: enforce, log, trace)",
+		       word);
+}
+
+int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err)
 {
 	CLEANUP(sandbox_freep) struct sandbox *sb = calloc(1, sizeof(*sb));
 	int r = 0;
@@ -31,7 +50,7 @@ int sandbox_new(bool log_only, struct sandbox **ret, struct err *err)
 	if (sb->proc_fd < 0)
 		return err_errno(err, errno, "open '/proc'");
 	for (unsigned role = 0; role < SANDBOX_PROXY && r == 0; role++)
-		r = filter_compile(role, log_only, &sb->filters[role], err);
+		r = filter_compile(role, mode, &sb->filters[role], err);
 	if (r < 0)
 		return r;
 	*ret = STEAL_PTR(sb);
@@ -73,8 +92,11 @@ int sandbox_enter(struct sandbox *sb, enum sandbox_role role, struct err *err)
 int sandbox_enter_proxy(struct err *err)
 {
 	CLEANUP(filter_done) struct filter filter = { 0 };
-	int r = filter_compile(SANDBOX_PROXY, false, &filter, err);
+	enum sandbox_mode mode;
+	int r = sandbox_mode_read(&mode, err);
 
+	if (r == 0)
+		r = filter_compile(SANDBOX_PROXY, mode, &filter, err);
 	if (r == 0)
 		r = sandbox_restrain(err);
 	if (r == 0)

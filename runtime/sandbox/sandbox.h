@@ -67,13 +67,31 @@ int sandbox_unshare(struct sandbox_namespaces *ns, struct err *err);
 
 struct sandbox;
 
+/* What becomes of a call: of one that the table has, and of others. */
+enum sandbox_mode {
+	SANDBOX_ENFORCE, /* made; the thread is stopped */
+	SANDBOX_LOG,	 /* made; made, and the kernel's audit log says so */
+	SANDBOX_TRACE,	 /* a tracer is told, without one ENOSYS; the thread is stopped */
+	SANDBOX_MODE_MAX_,
+};
+
+/* What a tracer is told: 16 bits. */
+#define SANDBOX_TRACE_DATA(role, row) ((unsigned)(role) << 12 | (unsigned)(row))
+
+/**
+ * sandbox_mode_read() - The mode that HUSK_SECCOMP in the environment asks for
+ *
+ * From who runs husk: a configuration cannot weaken the filters.
+ * Return: 0; -EINVAL there is no such mode.
+ */
+int sandbox_mode_read(enum sandbox_mode *ret, struct err *err);
+
 /**
  * sandbox_new() - Compile the filters of all roles
- * @log_only:	Let everything pass and have the kernel log what the filters know nothing of
  *
  * Return: 0; -ENOMEM; -EINVAL the table is wrong.
  */
-int sandbox_new(bool log_only, struct sandbox **ret, struct err *err);
+int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err);
 void sandbox_free(struct sandbox *sb);
 CLEANUP_DEFINE(struct sandbox, sandbox_free);
 

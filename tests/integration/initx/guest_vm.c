@@ -257,7 +257,7 @@ static bool wait_ready(struct guest_vm *g)
 static int make_share(struct guest_vm *g, const char *root, struct err *err)
 {
 	const struct fuse_options options = { 0 };
-	int r = sandbox_new(false, &g->sandbox, err);
+	int r = sandbox_new(SANDBOX_ENFORCE, &g->sandbox, err);
 	int tree = r < 0 ? r : sandbox_tree_open(root, err);
 
 	return tree < 0 ? tree : share_new(tree, g->sandbox, &options, 0, &g->share, err);

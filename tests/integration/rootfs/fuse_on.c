@@ -29,7 +29,7 @@ static struct sandbox_files jail = { .tree_fd = -1 };
 static int jail_prepare(const char *dir, struct fuse_options *o, struct sandbox **ret,
 			struct err *err)
 {
-	int r = sandbox_new(false, ret, err);
+	int r = sandbox_new(SANDBOX_ENFORCE, ret, err);
 
 	if (r == 0)
 		r = jail.tree_fd = sandbox_tree_open(dir, err);
