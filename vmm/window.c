@@ -20,7 +20,6 @@ static struct {
 static _Atomic unsigned n_mended;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards what follows */
-static unsigned n_windows;
 static struct sigaction before;
 
 static int hole(uintptr_t start, size_t len)
@@ -51,24 +50,33 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
 
-	/* Not ours: whoever was here before decides, when the access is tried again. */
-	if (info->si_code != BUS_ADRERR || !mend((uintptr_t)info->si_addr))
+	if (info->si_code == BUS_ADRERR && mend((uintptr_t)info->si_addr))
+		errno = saved;
+	else if (before.sa_flags & SA_SIGINFO)
+		before.sa_sigaction(sig, info, context);
+	else
+		/* As it was before, when the access is tried again. */
 		sigaction(SIGBUS, &before, NULL);
-	errno = saved;
 }
 
 static int watch_locked(const struct gmem_region *r)
 {
 	struct sigaction act = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK };
+	struct sigaction now;
 
-	if (n_windows == 0 && sigaction(SIGBUS, &act, &before) < 0)
+	if (sigaction(SIGBUS, NULL, &now) < 0)
 		return -errno;
+	/* It stays: with no window left it passes all on. */
+	if (now.sa_sigaction != on_sigbus) {
+		before = now;
+		if (sigaction(SIGBUS, &act, NULL) < 0)
+			return -errno;
+	}
 	for (unsigned i = 0; i < WINDOW_MAX; i++) {
 		if (windows[i].len)
 			continue;
 		windows[i].start = (uintptr_t)r->hva;
 		windows[i].len = r->len;
-		n_windows++;
 		return 0;
 	}
 	return -EMFILE;
@@ -97,8 +105,6 @@ void window_forget(const struct gmem_region *r)
 		if (!windows[i].len || windows[i].start != (uintptr_t)r->hva)
 			continue;
 		windows[i].len = 0;
-		if (--n_windows == 0)
-			sigaction(SIGBUS, &before, NULL);
 	}
 	pthread_mutex_unlock(&lock);
 }

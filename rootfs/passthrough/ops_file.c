@@ -388,38 +388,55 @@ int fuse_op_copy_file_range(struct fuse_call *c)
 	return r < 0 ? r : copy_answer(c, (uint64_t)n);
 }
 
-/* Inode flags (lsattr, chattr). Immutable and append-only stay the host administrator's. */
-int fuse_op_ioctl(struct fuse_call *c)
+/*
+ * Inode flags (lsattr, chattr). Immutable and append-only stay the host administrator's. Before it sets flags
+ * a guest's kernel asks for the extended attributes, of whose setting it is refused.
+ */
+static int flags_set(struct fuse_call *c, int fd)
 {
-	const struct fuse_ioctl_in *in = &c->arg.ioctl;
 	const unsigned locked = FS_IMMUTABLE_FL | FS_APPEND_FL;
 	struct fuse_ioctl_out out = { 0 };
 	unsigned now = 0, want = 0;
+
+	if (c->srv->opt.read_only)
+		return -EROFS;
+	if (c->blob_len < sizeof(want))
+		return -EINVAL;
+	memcpy(&want, c->blob, sizeof(want));
+	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
+		return -errno;
+	if ((want ^ now) & locked)
+		return -EPERM;
+	if (ioctl(fd, FS_IOC_SETFLAGS, &want) < 0)
+		return -errno;
+	return fuse_reply(c, &out, sizeof(out));
+}
+
+int fuse_op_ioctl(struct fuse_call *c)
+{
+	const struct fuse_ioctl_in *in = &c->arg.ioctl;
+	struct fuse_ioctl_out out = { 0 };
+	union {
+		unsigned flags;
+		struct fsxattr attrs;
+	} now = { 0 };
+	size_t len = in->cmd == FS_IOC_FSGETXATTR ? sizeof(now.attrs) : sizeof(now.flags);
 	AUTO_FD int fd = -1;
 
-	if (in->cmd != FS_IOC_GETFLAGS && in->cmd != FS_IOC_SETFLAGS)
+	if (in->cmd != FS_IOC_GETFLAGS && in->cmd != FS_IOC_SETFLAGS &&
+	    in->cmd != FS_IOC_FSGETXATTR)
 		return -ENOTTY;
 	fd = gate_open_node(c->srv, c->node, O_RDONLY | O_NONBLOCK);
 	if (fd < 0)
 		return fd == -ENXIO ? -ENOTTY : fd;
-	if (ioctl(fd, FS_IOC_GETFLAGS, &now) < 0)
-		return -errno;
-	if (in->cmd == FS_IOC_SETFLAGS) {
-		if (c->srv->opt.read_only)
-			return -EROFS;
-		if (c->blob_len < sizeof(want))
-			return -EINVAL;
-		memcpy(&want, c->blob, sizeof(want));
-		if ((want ^ now) & locked)
-			return -EPERM;
-		if (ioctl(fd, FS_IOC_SETFLAGS, &want) < 0)
-			return -errno;
-		return fuse_reply(c, &out, sizeof(out));
-	}
-	if (in->out_size < sizeof(now) || c->out.left < sizeof(out) + sizeof(now))
+	if (in->cmd == FS_IOC_SETFLAGS)
+		return flags_set(c, fd);
+	if (in->out_size < len || c->out.left < sizeof(out) + len)
 		return -EINVAL;
+	if (ioctl(fd, in->cmd, &now) < 0)
+		return -errno;
 	fuse_reply(c, &out, sizeof(out));
-	return fuse_reply(c, &now, sizeof(now));
+	return fuse_reply(c, &now, len);
 }
 
 int fuse_op_setupmapping(struct fuse_call *c)
