@@ -24,6 +24,7 @@
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fuse/server.h"
+#include "names.h"
 #include "passthrough/open.h"
 
 #define STATE_MAGIC   0x53464b48U /* "HKFS" */
@@ -32,7 +33,8 @@
 #define PATH_ORPHAN   0xfffeU
 #define ORPHAN_MAX    (16 * MIB)       /* one file without a name */
 #define ORPHANS_MAX   (64 * MIB)       /* all of them */
-#define ORPHAN_NAME   ".husk-restored" /* for a moment */
+#define NAMES_MAX     1000000	       /* looked at for files whose name is not the one they had */
+#define ORPHAN_NAME   ".husk-restored" /* for a moment, where files can't be made without one */
 #define HANDLE_BYTES  128
 
 /* ---- writing ---- */
@@ -86,51 +88,6 @@ static void out_u64(struct out *o, uint64_t v)
 	out_bytes(o, b, sizeof(b));
 }
 
-/* ---- paths ---- */
-
-static int open_below(int root_fd, const char *path)
-{
-	struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					   RESOLVE_NO_MAGICLINKS };
-	int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : fd;
-}
-
-static int name_of(const struct fuse_server *srv, int fd, char *buf)
-{
-	ssize_t n = readlinkat(srv->proc_fd, gate_name_of(fd).s, buf, PATH_MAX - 1);
-
-	if (n < 0)
-		return -errno;
-	buf[n] = 0;
-	return 0;
-}
-
-/* Path of a node below the root, proven by walking it. Return: 0; -ENOENT it has none. */
-static int node_path(const struct fuse_server *srv, const struct node *root, const struct node *n,
-		     char *buf)
-{
-	char base[PATH_MAX];
-	struct node_key key;
-	struct statx stx;
-	AUTO_FD int fd = -1;
-	size_t len;
-
-	if (name_of(srv, root->fd, base) < 0 || name_of(srv, n->fd, buf) < 0)
-		return -ENOENT;
-	len = strcmp(base, "/") == 0 ? 0 : strlen(base);
-	if (strncmp(buf, base, len) != 0 || buf[len] != '/')
-		return -ENOENT;
-	memmove(buf, buf + len + 1, strlen(buf + len + 1) + 1);
-	fd = open_below(root->fd, buf);
-	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, &stx) < 0)
-		return -ENOENT;
-	node_key_from_statx(&stx, &key);
-	return memcmp(&key, &n->key, sizeof(key)) == 0 ? 0 : -ENOENT;
-}
-
 /* ---- save ---- */
 
 struct save {
@@ -139,6 +96,7 @@ struct save {
 	struct node *root;
 	uint32_t n_lost;
 	uint64_t orphan_bytes;
+	uint32_t n_to_look_at; /* names that may still be compared */
 };
 
 /* The content of a file that has no name any more. Return: owned by the caller; NULL: too large. */
@@ -168,7 +126,8 @@ static void node_save(struct save *s, struct node_slot *slot)
 	char path[PATH_MAX];
 	bool gone = n->stale || node_pin(&s->srv->nodes, node_id(n), &pinned) < 0 ||
 		    statx(n->fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK | STATX_NLINK, &stx) < 0;
-	bool lost = gone || node_path(s->srv, s->root, n, path) < 0;
+	bool lost = gone || (names_path(s->srv, s->root, n, path) < 0 &&
+			     (!stx.stx_nlink || names_find(s->srv, n, &s->n_to_look_at, path) < 0));
 
 	if (!lost)
 		fh = node_handle_get(n->fd);
@@ -234,7 +193,7 @@ static void save_run(void *arg)
 int fuse_server_save(struct fuse_server *srv, void **ret, size_t *ret_len, uint32_t *ret_lost,
 		     struct err *err)
 {
-	struct save s = { .srv = srv };
+	struct save s = { .srv = srv, .n_to_look_at = NAMES_MAX };
 
 	if (!srv->opened)
 		return err_set(err, -EINVAL, "file server: not started");
@@ -356,20 +315,31 @@ static int node_parse(struct in *in, struct saved_node *n)
 	return n->orphan ? 0 : -EBADMSG;
 }
 
+/* A new file without a name; one that can be given a name still, where the file system has such. */
+static int open_nameless(int root)
+{
+	AUTO_FD int fd = gate_open_at(root, ".", O_RDWR | O_TMPFILE, 0600);
+
+	if (fd >= 0)
+		return fd_steal(&fd);
+	if (unlinkat(root, ORPHAN_NAME, 0) < 0 && errno != ENOENT)
+		return -errno;
+	fd = gate_open_at(root, ORPHAN_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+	if (fd >= 0 && unlinkat(root, ORPHAN_NAME, 0) < 0)
+		return -errno;
+	return fd_steal(&fd);
+}
+
 /* A file like the one that had no name. Return: its descriptor (O_PATH); negative errno. */
 static int orphan_make(struct fuse_server *srv, const struct saved_node *n)
 {
-	int root = srv->nodes.slots[NODE_ROOT_ID].node->fd;
-	AUTO_FD int fd = -1;
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+					   { n->mtime.tv_sec, n->mtime.tv_nsec } };
+	AUTO_FD int fd = open_nameless(srv->nodes.slots[NODE_ROOT_ID].node->fd);
 	int r;
 
-	if (unlinkat(root, ORPHAN_NAME, 0) < 0 && errno != ENOENT)
-		return -errno;
-	r = fd = gate_open_at(root, ORPHAN_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-	if (r < 0)
-		return r;
-	if (unlinkat(root, ORPHAN_NAME, 0) < 0)
-		return -errno;
+	if (fd < 0)
+		return fd;
 	r = pwritev(fd, &(struct iovec){ (void *)(uintptr_t)n->orphan, n->size }, 1, 0) ==
 			    (ssize_t)n->size
 		    ? 0
@@ -378,6 +348,8 @@ static int orphan_make(struct fuse_server *srv, const struct saved_node *n)
 	if (r == 0 && fchownat(fd, "", n->uid, n->gid, AT_EMPTY_PATH) < 0 && errno != EPERM)
 		r = -errno;
 	if (r == 0 && fchmodat(srv->proc_fd, gate_name_of(fd).s, (mode_t)n->mode, 0) < 0)
+		r = -errno;
+	if (r == 0 && utimensat(srv->proc_fd, gate_name_of(fd).s, times, 0) < 0)
 		r = -errno;
 	return r < 0 ? r : gate_path_of(srv, fd);
 }
@@ -418,7 +390,7 @@ static int restore_node(struct restore *r)
 	if (status < 0)
 		return err_set(r->err, status, "file server: damaged node");
 	if (!r->node.lost)
-		fd = open_below(t->slots[NODE_ROOT_ID].node->fd, r->node.path);
+		fd = names_open_below(t->slots[NODE_ROOT_ID].node->fd, r->node.path);
 	else if (r->node.orphan)
 		fd = orphan_make(r->srv, &r->node);
 	good = fd >= 0 && statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, &stx) == 0 &&

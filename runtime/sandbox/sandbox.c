@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,6 +113,9 @@ int sandbox_restrain(struct err *err)
 
 	/* libc reads the time zone's file the first time that it is asked for a date. */
 	tzset();
+	/* Its allocator reads /proc/sys/vm/overcommit_memory before it shrinks the heap of a
+	 * thread. */
+	mallopt(M_TRIM_THRESHOLD, -1);
 	if (r == 0)
 		r = limits_process(err);
 	return r < 0 ? r : crash_watch(err);

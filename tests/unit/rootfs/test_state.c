@@ -149,10 +149,13 @@ static void a_link_in_place_of_a_directory_is_stale(void **state)
 
 static void unlinked_open_files_keep_their_content(void **state)
 {
+	const struct timespec times[2] = { { .tv_sec = 1000 }, { .tv_sec = 2000, .tv_nsec = 3 } };
 	struct fuse_restore_result res;
+	struct stat st;
 	int r;
 
 	assert_int_equal(fc_write(&c, other, other_fh, 0, "orphan", 6), 0);
+	assert_int_equal(utimensat(AT_FDCWD, at("other"), times, 0), 0);
 	assert_int_equal(fc_call(&c, FUSE_UNLINK, 1, NULL, 0, "other", 6), 0);
 	save();
 	assert_int_equal(lost, 0);
@@ -161,12 +164,34 @@ static void unlinked_open_files_keep_their_content(void **state)
 	assert_int_equal(fc_read(&c, other, other_fh, 0, 10), 0);
 	assert_int_equal(c.out_len, 6);
 	assert_memory_equal(c.out, "orphan", 6);
+	/* Nor is it a file that can't be given one, as those of O_TMPFILE can. */
+	assert_int_equal(fc_call(&c, FUSE_LINK, 1, &(struct fuse_link_in){ .oldnodeid = other },
+				 sizeof(struct fuse_link_in), "linked", 7),
+			 0);
+	assert_int_equal(stat(at("linked"), &st), 0);
+	assert_int_equal(st.st_mtim.tv_sec, 2000);
+	assert_int_equal(st.st_mtim.tv_nsec, 3);
 	assert_int_equal(fc_write(&c, other, other_fh, 6, "!", 1), 0);
 	/* It still has no name, this one or another. */
 	fc_lookup(&c, 1, "other", &r);
 	assert_int_equal(r, -ENOENT);
 	fc_lookup(&c, 1, ".husk-restored", &r);
 	assert_int_equal(r, -ENOENT);
+}
+
+static void files_are_found_by_another_of_their_names(void **state)
+{
+	struct fuse_restore_result res;
+
+	assert_int_equal(fc_write(&c, other, other_fh, 0, "linked", 6), 0);
+	assert_int_equal(link(at("other"), at("dir/another")), 0);
+	assert_int_equal(unlink(at("other")), 0);
+	save();
+	assert_int_equal(lost, 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes + res.n_stale_handles, 0);
+	assert_int_equal(fc_write(&c, other, other_fh, 6, "!", 1), 0);
+	assert_int_equal(fc_lookup(&c, dir, "another", NULL), other);
 }
 
 static void large_unlinked_files_are_lost_and_counted(void **state)
@@ -269,6 +294,7 @@ int main(void)
 		TEST(another_file_of_the_name_is_stale),
 		TEST(a_link_in_place_of_a_directory_is_stale),
 		TEST(unlinked_open_files_keep_their_content),
+		TEST(files_are_found_by_another_of_their_names),
 		TEST(large_unlinked_files_are_lost_and_counted),
 		TEST(copies_pass_where_copies_are_meant),
 		TEST(damaged_states_are_refused),
