@@ -338,6 +338,7 @@ static void symlink_cases(void)
 	const char *l = name(), *f = name(), *e = name();
 
 	memset(target, 'a', 4095);
+	target[4095] = 0;
 	x("0 symlink %s %s", target, l);
 	x("symlink,4095,0777 lstat %s type,size,mode", l);
 	x("%s readlink %s", target, l);
@@ -438,34 +439,34 @@ static void directory_positions(void)
 
 void suite_names(void)
 {
-	suite_case("link/counts");
-	link_counts();
-	suite_case("link/errors");
-	link_errors();
-	suite_case("unlink/kinds");
-	unlink_kinds();
-	suite_case("unlink/open-file");
-	unlink_open_file();
-	suite_case("sticky");
-	sticky();
-	suite_case("sticky/replace");
-	sticky_replace();
-	suite_case("rename/kinds");
-	rename_kinds();
-	suite_case("rename/onto");
-	rename_onto();
-	suite_case("rename/errors");
-	rename_errors();
-	suite_case("rename/flags");
-	rename_flags();
-	suite_case("rename/times");
-	rename_times();
-	suite_case("rmdir");
-	rmdir_cases();
-	suite_case("symlink");
-	symlink_cases();
-	suite_case("readdir/big");
-	big_directory();
-	suite_case("readdir/positions");
-	directory_positions();
+	if (suite_case("link/counts"))
+		link_counts();
+	if (suite_case("link/errors"))
+		link_errors();
+	if (suite_case("unlink/kinds"))
+		unlink_kinds();
+	if (suite_case("unlink/open-file"))
+		unlink_open_file();
+	if (suite_case("sticky"))
+		sticky();
+	if (suite_case("sticky/replace"))
+		sticky_replace();
+	if (suite_case("rename/kinds"))
+		rename_kinds();
+	if (suite_case("rename/onto"))
+		rename_onto();
+	if (suite_case("rename/errors"))
+		rename_errors();
+	if (suite_case("rename/flags"))
+		rename_flags();
+	if (suite_case("rename/times"))
+		rename_times();
+	if (suite_case("rmdir"))
+		rmdir_cases();
+	if (suite_case("symlink"))
+		symlink_cases();
+	if (suite_case("readdir/big"))
+		big_directory();
+	if (suite_case("readdir/positions"))
+		directory_positions();
 }

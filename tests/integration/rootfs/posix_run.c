@@ -2,11 +2,13 @@
 /*
  * File system suite: the subjects of the usual POSIX suites in checks of our own.
  *
- *	posix_suite [-v] DIRECTORY
+ *	posix_suite [-v] [-s FILE] DIRECTORY
  *
  * Runs in a fresh directory below DIRECTORY, as root. -v prints every line with its result (compare
- *two file systems by diff); else only failures. Last line: "N passed, N failed". Statically
- *linkable: the same program runs inside the guest.
+ * two file systems by diff); else only failures. -s: learns how long each case is, then does all
+ *again, each in a process of its own that stops half-way; says "half" and goes on when FILE is
+ *there. Last line: "N passed, N failed". Statically linkable: the same program runs inside the
+ *guest.
  */
 #include "posix_run.h"
 
@@ -15,12 +17,14 @@
 #include <grp.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -33,10 +37,21 @@
 #define MAX_ARGS   12
 #define RESULT_MAX 4200
 
+#define MAX_CASES  100
+
 static bool verbose;
 static unsigned n_passed, n_failed, n_line, n_case, n_name;
 static const char *case_name = "";
 static char top[PATH_MAX];
+
+/* With -s. */
+static struct split {
+	unsigned n_lines[MAX_CASES];
+	atomic_uint n_waiting, n_passed, n_failed;
+	atomic_bool go;
+} * split;
+static bool in_halves, in_child;
+static pid_t children[MAX_CASES];
 
 const char *const type_names[T_MAX_] = { "regular", "dir",    "fifo",	"block",
 					 "char",    "socket", "symlink" };
@@ -446,6 +461,13 @@ static void result_as(const char *who, char **a, int n, char *out)
 	out[len > 0 ? len : 0] = 0;
 }
 
+static void wait_half_way(void)
+{
+	atomic_fetch_add(&split->n_waiting, 1);
+	while (!atomic_load(&split->go))
+		tick();
+}
+
 static void report(bool ok, const char *line, const char *want, const char *got)
 {
 	n_line++;
@@ -455,6 +477,8 @@ static void report(bool ok, const char *line, const char *want, const char *got)
 	if (!ok)
 		fprintf(stderr, "FAILED %s %u: %.300s: want %.300s, got %.300s\n", case_name,
 			n_line, line, want, got);
+	if (in_child && n_line == (split->n_lines[n_case - 1] + 1) / 2)
+		wait_half_way();
 }
 
 void x(const char *fmt, ...)
@@ -535,54 +559,164 @@ static void remove_tree(const char *path)
 	waitpid(pid, NULL, 0);
 }
 
-void suite_case(const char *case_title)
+/* Where the output of case @i goes until all are done. */
+static const char *output_of(unsigned i)
+{
+	static char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof(path), "%s/out%u", top, i);
+	return path;
+}
+
+static void case_end(void)
+{
+	if (split && !in_halves && n_case)
+		split->n_lines[n_case - 1] = n_line;
+	if (!in_child)
+		return;
+	atomic_fetch_add(&split->n_passed, n_passed);
+	atomic_fetch_add(&split->n_failed, n_failed);
+	fflush(stdout);
+	_exit(0);
+}
+
+/* A child that does the case. Return: whether this is it. */
+static bool case_fork(void)
+{
+	fflush(stdout);
+	children[n_case - 1] = fork();
+	if (children[n_case - 1])
+		return false;
+	in_child = true;
+	if (!freopen(output_of(n_case - 1), "w", stdout))
+		_exit(2);
+	return true;
+}
+
+bool suite_case(const char *case_title)
 {
 	char dir[PATH_MAX + 16];
 
+	case_end();
+	if (n_case == MAX_CASES) {
+		fprintf(stderr, "posix_suite: more than %d cases\n", MAX_CASES);
+		exit(2);
+	}
 	umask(022);
 	case_name = case_title;
 	n_line = n_name = 0;
 	snprintf(dir, sizeof(dir), "%s/c%u", top, n_case++);
+	if (in_halves && !case_fork())
+		return false;
 	if (mkdir(dir, 0755) < 0 || chdir(dir) < 0) {
 		perror(dir);
 		exit(2);
 	}
+	return true;
+}
+
+static int run_all(const char *dir)
+{
+	snprintf(top, sizeof(top), "%s/suite.%d", dir, (int)getpid());
+	umask(0);
+	if (mkdir(top, 0755) < 0) {
+		perror(top);
+		return -1;
+	}
+	n_case = n_passed = n_failed = 0;
+	suite_modes();
+	suite_names();
+	suite_make();
+	suite_data();
+	case_end();
+	return 0;
+}
+
+static void clean_up(void)
+{
+	if (chdir("/") == 0)
+		remove_tree(top);
+}
+
+static void print_outputs(void)
+{
+	char line[LINE_MAX_];
+
+	for (unsigned i = 0; i < n_case; i++) {
+		FILE *f = fopen(output_of(i), "r");
+
+		while (f && fgets(line, sizeof(line), f))
+			fputs(line, stdout);
+		if (f)
+			fclose(f);
+	}
+}
+
+/* All cases at once, each stopping half-way until @go is there. */
+static int run_halves(const char *dir, const char *go)
+{
+	bool was_verbose = verbose;
+	unsigned n_odd = 0;
+	int status;
+
+	split = mmap(NULL, sizeof(*split), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		     0);
+	if (split == MAP_FAILED)
+		return -1;
+	verbose = false;
+	if (run_all(dir) < 0)
+		return -1;
+	clean_up();
+	verbose = was_verbose;
+	in_halves = true;
+	if (run_all(dir) < 0)
+		return -1;
+	while (atomic_load(&split->n_waiting) < n_case)
+		tick();
+	fprintf(stderr, "half\n");
+	while (access(go, F_OK) < 0)
+		tick();
+	atomic_store(&split->go, true);
+	for (unsigned i = 0; i < n_case; i++) {
+		if (waitpid(children[i], &status, 0) < 0 || status)
+			n_odd++;
+	}
+	print_outputs();
+	n_passed = split->n_passed;
+	n_failed = split->n_failed + n_odd;
+	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	const char *dir;
+	const char *dir, *go = NULL;
+	int r;
 
-	if (argc > 1 && strcmp(argv[1], "-v") == 0) {
-		verbose = true;
-		argv++;
-		argc--;
+	while ((r = getopt(argc, argv, "vs:")) >= 0) {
+		if (r == 'v')
+			verbose = true;
+		else if (r == 's')
+			go = optarg;
+		else
+			optind = argc;
 	}
-	if (argc != 2) {
-		fprintf(stderr, "usage: posix_suite [-v] DIRECTORY\n");
+	if (optind != argc - 1) {
+		fprintf(stderr, "usage: posix_suite [-v] [-s FILE] DIRECTORY\n");
 		return 2;
 	}
 	if (geteuid() != 0) {
 		printf("SKIP: not root\n");
 		return 77;
 	}
-	dir = realpath(argv[1], NULL);
+	dir = realpath(argv[optind], NULL);
 	if (!dir || strlen(dir) > PATH_MAX - 64) {
-		perror(argv[1]);
+		perror(argv[optind]);
 		return 2;
 	}
-	snprintf(top, sizeof(top), "%s/suite.%d", dir, (int)getpid());
-	umask(0);
-	if (mkdir(top, 0755) < 0) {
-		perror(top);
+	r = go ? run_halves(dir, go) : run_all(dir);
+	if (r < 0)
 		return 2;
-	}
-	suite_modes();
-	suite_names();
-	suite_make();
-	suite_data();
-	if (chdir("/") == 0)
-		remove_tree(top);
+	clean_up();
 	printf("%u passed, %u failed\n", n_passed, n_failed);
 	return n_failed != 0;
 }

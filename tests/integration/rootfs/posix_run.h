@@ -14,8 +14,9 @@
 
 #include <stdbool.h>
 
-/* Begin a case; gives it a fresh empty directory as working directory. */
-void suite_case(const char *name);
+/* Begin a case; gives it a fresh empty directory as working directory. Return: whether to do it
+ * here. */
+bool suite_case(const char *name);
 /* One operation. */
 void x(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Any other condition; @what is printed. */

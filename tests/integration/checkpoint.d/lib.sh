@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the tests of checkpoints share; sourced with $husk set. Skips (77) without a kernel.
+skip() {
+	echo "SKIP: $*"
+	exit 77
+}
+[ "$(id -u)" = 0 ] || skip 'needs root'
+busybox=$(command -v busybox) || skip 'busybox is not installed'
+store=${HUSK_KERNEL_STORE:-/var/lib/husk/kernels}
+if [ -z "$(HUSK_KERNEL_STORE=$store "$husk" kernel list 2>/dev/null)" ]; then
+	[ -f "${HUSK_TEST_KERNEL:-}" ] || skip 'no kernel in the store'
+	store=$(dirname "$(dirname "$(realpath "$HUSK_TEST_KERNEL")")")
+fi
+export HUSK_KERNEL_STORE=$store
+"$husk" kernel list | grep -qv 'no modules' || skip 'the kernel has no modules'
+tmp=$(mktemp -d)
+export HUSK_SNAPSHOT_STORE=$tmp/store
+passed=0 failed=0
+ok() { passed=$((passed + 1)); }
+fail() {
+	failed=$((failed + 1))
+	echo "FAIL $*"
+}
+is() { [ "$2" = "$3" ] && ok || fail "$1: got '$2', wanted '$3'"; } # NAME GOT WANTED
+h() { timeout -k 5 120 "$husk" --root "$tmp/state" "$@"; }
+finish() {
+	for id in $(h list -q 2>/dev/null); do
+		[ "$failed" = 0 ] || h logs "$id" | tail -n 30
+		h delete --force "$id"
+	done
+	rm -rf "$tmp"
+}
+trap finish EXIT
+root=$tmp/b/rootfs
+mkdir -p "$root/bin" "$root/tmp"
+cp "$busybox" "$root/bin/busybox"
+for name in sh cat echo date sleep head md5sum mkfifo rm ps grep wc kill seq dd sync stty; do
+	ln -s busybox "$root/bin/$name"
+done
+bundle() { # SCRIPT-FILE [MORE of process]
+	cp "$1" "$root/script"
+	cat >"$tmp/b/config.json" <<JSON
+{ "ociVersion": "1.0.2", "root": { "path": "rootfs" }, "annotations": { ${annotations:-} },
+  "process": { "cwd": "/", "args": ["/bin/sh", "/script"], "env": [ "PATH=/bin" ]${2:+, $2} },
+  "linux": { "namespaces": [ { "type": "network" } ], "resources": { "memory": { "limit": ${memory:-134217728} } } } }
+JSON
+}
+waits_for() { # TEXT FILE
+	for _ in $(seq 3000); do
+		grep -q "$1" "$2" 2>/dev/null && return 0
+		sleep 0.1
+	done
+	fail "no '$1' in $2: $(tail -n 3 "$2")"
+	return 1
+}
+verdict() {
+	echo "$passed checks passed, $failed failed"
+	[ "$failed" = 0 ]
+}
