@@ -84,11 +84,10 @@ int sandbox_namespaces_enter(const struct sandbox_namespaces *ns, struct err *er
 	if (r < 0)
 		return r;
 	if (ns->flags & CLONE_NEWNS && mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
-		return err_errno(err, errno,
-				 "keep mounts of this process from the host's%s",
+		return err_errno(err, errno, "keep mounts of this process from the host's%s",
 				 errno == EINVAL ? " (no mount point is at '/': in a chroot, "
-						   "bind its directory onto itself first)" :
-						   "");
+						   "bind its directory onto itself first)"
+						 : "");
 	return 0;
 }
 
