@@ -273,8 +273,8 @@ static const struct oci_type time_offsets_type = { sizeof(T), time_offsets_field
 #define T struct oci_linux
 static const struct oci_field linux_fields[] = {
 	OBJS(T, "namespaces", namespaces, APPLIED, 0, &namespace_type, "network for the machine's process, the rest made in the guest"),
-	OBJS(T, "uidMappings", uid_mappings, WARNED, 0, &oci_type_id_map, "ids in the guest are those of the files on the host"),
-	OBJS(T, "gidMappings", gid_mappings, WARNED, 0, &oci_type_id_map, "ids in the guest are those of the files on the host"),
+	OBJS(T, "uidMappings", uid_mappings, APPLIED, 0, &oci_type_id_map, "in a user namespace of the guest; without root on the host all ids are the guest's own, and unmapped"),
+	OBJS(T, "gidMappings", gid_mappings, APPLIED, 0, &oci_type_id_map, "in a user namespace of the guest; without root on the host all ids are the guest's own, and unmapped"),
 	OBJS(T, "devices", devices, APPLIED, 0, &device_type, "nodes in the guest"),
 	STR(T, "cgroupsPath", cgroups_path, APPLIED, 0, "of the cgroup on the host"),
 	ENUM(T, "rootfsPropagation", rootfs_propagation, APPLIED, 0, propagations, "in the guest; mounts made later on the host do not reach it"),

@@ -195,7 +195,12 @@ static int check_namespaces(const struct oci_check *c, struct oci_linux *l)
 		seen |= ns->flag;
 		if (ns->path && !ns->path[0])
 			ns->path = NULL;
-		if (ns->path && ns->flag != CLONE_NEWNET && ns->flag != CLONE_NEWUSER)
+		if (ns->path && ns->flag == CLONE_NEWUSER && !l->uid_mappings.n)
+			return oci_bad(c,
+				       "linux.namespaces[%zu].path: a user namespace of the host "
+				       "cannot be joined: give linux.uidMappings and gidMappings",
+				       i);
+		if (ns->path && ns->flag != CLONE_NEWNET)
 			oci_warn(c->config,
 				 "%s: linux.namespaces[%zu].path: ignored: the guest makes a %s "
 				 "namespace of its own",
@@ -245,6 +250,18 @@ static int check_paths(const struct oci_check *c, const char *field, const struc
 	return 0;
 }
 
+static int check_mapped(const struct oci_check *c, const struct oci_linux *l)
+{
+	bool wanted = oci_namespace_find(c->config, CLONE_NEWUSER);
+
+	if (wanted != (l->uid_mappings.n > 0) || wanted != (l->gid_mappings.n > 0))
+		return oci_bad(c, "linux.%s: %s",
+			       wanted == (l->uid_mappings.n > 0) ? "gidMappings" : "uidMappings",
+			       wanted ? "is required with a user namespace"
+				      : "wants a user namespace in linux.namespaces");
+	return 0;
+}
+
 static int check_mappings(const struct oci_check *c, const struct oci_linux *l)
 {
 	int r;
@@ -256,7 +273,7 @@ static int check_mappings(const struct oci_check *c, const struct oci_linux *l)
 	r = oci_check_id_maps(c, "linux.uidMappings", l->uid_mappings.v, l->uid_mappings.n);
 	if (r == 0)
 		r = oci_check_id_maps(c, "linux.gidMappings", l->gid_mappings.v, l->gid_mappings.n);
-	return r;
+	return r == 0 ? check_mapped(c, l) : r;
 }
 
 int oci_check_linux(const struct oci_check *c, struct oci_linux *l)

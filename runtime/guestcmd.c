@@ -174,13 +174,13 @@ static void add_scheduling(struct guestcmd_build *b, const struct oci_process *p
 	}
 }
 
-static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams *s)
+static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams *s, uint32_t owner)
 {
 	uint32_t stdio[6] = { 0 };
-	uint32_t terminal[3] = { s->rows, s->cols, s->ports[0] };
+	uint32_t terminal[4] = { s->rows, s->cols, s->ports[0], owner };
 
 	if (s->terminal)
-		guestcmd_add_u32(b, INITX_ITEM_TERMINAL, terminal, 3);
+		guestcmd_add_u32(b, INITX_ITEM_TERMINAL, terminal, 4);
 	for (unsigned i = 0; i < 3; i++) {
 		stdio[2 * i] = s->terminal   ? INITX_STDIO_TERMINAL
 			       : s->ports[i] ? INITX_STDIO_PIPE
@@ -236,12 +236,14 @@ int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *
 	b.c = c;
 	if (oci_namespace_find(config, CLONE_NEWCGROUP))
 		enter[0] |= CLONE_NEWCGROUP;
+	if (guestcmd_has_users(config))
+		enter[0] |= CLONE_NEWUSER;
 	if (gc->init_id)
 		guestcmd_add_u32(&b, INITX_ITEM_ENTER, enter, 2);
 	else
 		guestcmd_add_container(&b, config, gc->hook_state);
 	guestcmd_add_cgroup(&b, config, !gc->init_id);
-	add_streams(&b, &gc->streams);
+	add_streams(&b, &gc->streams, guestcmd_uid(config, p->user ? (uint32_t)p->user->uid.v : 0));
 	guestcmd_add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
 	add_user(&b, p->user);
 	add_caps(&b, p->capabilities);

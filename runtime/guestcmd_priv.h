@@ -22,6 +22,11 @@ void guestcmd_add_u32(struct guestcmd_build *b, uint16_t type, const uint32_t *w
 void guestcmd_add_strings(struct guestcmd_build *b, uint16_t type, const uint32_t *words,
 			  size_t n_words, const char *const *strings, size_t n);
 
+/* Whether its processes are in a user namespace of the guest. */
+bool guestcmd_has_users(const struct oci_config *config);
+/* The guest's id of a container's. */
+uint32_t guestcmd_uid(const struct oci_config *config, uint32_t uid);
+
 /* The container's own: mounts, names, devices, sysctls, hooks. For its first process. */
 void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *config,
 			    const char *hook_state);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/auxv.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
@@ -23,6 +24,98 @@
 #include "initx/proto.h"
 
 #define SECOND_ROOT "/dev/.husk-root"
+#define MAP_LINE    40 /* bytes of text, at most */
+
+/* ---- users ---- */
+
+/* Without rights on the host there is no other id than the caller's: those of the files are the
+ * guest's. */
+bool guestcmd_has_users(const struct oci_config *config)
+{
+	/* Not geteuid(): the sandbox has closed by now. */
+	return getauxval(AT_EUID) == 0 && oci_namespace_find(config, CLONE_NEWUSER);
+}
+
+/* What is not mapped stays what it is. */
+static uint32_t map_id(const oci_id_maps_t *maps, uint32_t id)
+{
+	for (size_t i = 0; i < maps->n; i++) {
+		int64_t off = (int64_t)id - maps->v[i].container_id.v;
+
+		if (off >= 0 && off < maps->v[i].size.v)
+			return (uint32_t)(maps->v[i].host_id.v + off);
+	}
+	return id;
+}
+
+uint32_t guestcmd_uid(const struct oci_config *config, uint32_t uid)
+{
+	return guestcmd_has_users(config) ? map_id(&config->lnx->uid_mappings, uid) : uid;
+}
+
+static uint32_t guest_gid(const struct oci_config *config, uint32_t gid)
+{
+	return guestcmd_has_users(config) ? map_id(&config->lnx->gid_mappings, gid) : gid;
+}
+
+static void add_map(struct guestcmd_build *b, uint16_t item, const oci_id_maps_t *maps)
+{
+	AUTO_FREE char *text = malloc(maps->n * MAP_LINE + 1);
+	size_t len = 0;
+
+	if (!text) {
+		b->r = err_set(b->err, -ENOMEM, "user namespace: no memory");
+		return;
+	}
+	for (size_t i = 0; i < maps->n; i++)
+		len += (size_t)snprintf(text + len, MAP_LINE, "%u %u %u\n",
+					(uint32_t)maps->v[i].container_id.v,
+					(uint32_t)maps->v[i].host_id.v,
+					(uint32_t)maps->v[i].size.v);
+	guestcmd_add(b, item, text, len);
+}
+
+/*
+ * The data of a mount with the ids that it names as the guest's: it is made outside of the user
+ * namespace. Its own root directory belongs to the namespace's root. NULL: no memory.
+ */
+static char *map_data(const struct oci_config *config, const char *type, const char *data)
+{
+	bool tmpfs = !strcmp(type, "tmpfs"), uid = false, gid = false;
+	AUTO_FREE char *words = strdup(data);
+	char *text = NULL, *save = NULL;
+	size_t len;
+	FILE *out;
+
+	if (!guestcmd_has_users(config) || (!tmpfs && strcmp(type, "devpts") != 0))
+		return STEAL_PTR(words);
+	out = words ? open_memstream(&text, &len) : NULL;
+	if (!out)
+		return NULL;
+	for (char *w = strtok_r(words, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+		bool is_uid = !strncmp(w, "uid=", 4), is_gid = !strncmp(w, "gid=", 4);
+		uint32_t id = is_uid || is_gid ? (uint32_t)strtoul(w + 4, NULL, 10) : 0;
+
+		if (is_uid || is_gid)
+			fprintf(out, "%.4s%u,", w,
+				is_uid ? guestcmd_uid(config, id) : guest_gid(config, id));
+		else
+			fprintf(out, "%s,", w);
+		uid |= is_uid;
+		gid |= is_gid;
+	}
+	if (tmpfs && !uid)
+		fprintf(out, "uid=%u,", guestcmd_uid(config, 0));
+	if (tmpfs && !gid)
+		fprintf(out, "gid=%u,", guest_gid(config, 0));
+	if (fclose(out) != 0 || !text) {
+		free(text);
+		return NULL;
+	}
+	if (len)
+		text[len - 1] = '\0';
+	return text;
+}
 
 /* ---- mounts ---- */
 
@@ -76,30 +169,36 @@ static bool is_given(const char *type, const char *target)
 }
 
 static void add_new_mount(struct guestcmd_build *b, const struct oci_mount *m, const char *type,
-			  const char *target, uint64_t flags)
+			  const char *target, uint64_t flags, const char *data)
 {
 	const char *source = m->source && m->source[0] ? m->source : type;
 	uint64_t own = 0;
 
 	if (!m->flags.tmpcopyup || strcmp(type, "tmpfs") != 0) {
 		add_mount(b, INITX_ITEM_MOUNT, source, target, type, flags,
-			  strcmp(type, "cgroup2") ? m->flags.data : "");
+			  strcmp(type, "cgroup2") ? data : "");
 		return;
 	}
 	if (!strstr(m->flags.data, "mode="))
 		own = (uint64_t)INITX_COPY_UP_OWNER << 32;
 	add_mount(b, INITX_ITEM_COPY_UP, source, target, type, own | (flags & ~(uint64_t)MS_RDONLY),
-		  m->flags.data);
+		  data);
 	if (flags & MS_RDONLY)
 		change_mount(b, target, flags | MS_REMOUNT | MS_BIND, "");
 }
 
-static void add_guest_mount(struct guestcmd_build *b, const struct oci_mount *m, const char *target)
+static void add_guest_mount(struct guestcmd_build *b, const struct oci_config *config,
+			    const struct oci_mount *m, const char *target)
 {
 	/* Nothing is mounted below a new mount: for the whole tree is for itself. */
 	uint64_t flags = (m->flags.set | m->flags.rec_set) & ~m->flags.rec_clear;
 	const char *type = m->type;
+	AUTO_FREE char *data = map_data(config, type, m->flags.data);
 
+	if (!data) {
+		b->r = err_set(b->err, -ENOMEM, "mounts: no memory");
+		return;
+	}
 	/* A guest has one hierarchy, and shows it whole. */
 	if (!strcmp(type, "cgroup"))
 		type = "cgroup2";
@@ -107,9 +206,9 @@ static void add_guest_mount(struct guestcmd_build *b, const struct oci_mount *m,
 	if (!strcmp(type, "sysfs") && !strcmp(target, "/sys"))
 		change_mount(b, target, flags | MS_REMOUNT | MS_BIND, "");
 	else if (is_given(type, target))
-		change_mount(b, target, flags | MS_REMOUNT, m->flags.data);
+		change_mount(b, target, flags | MS_REMOUNT, data);
 	else
-		add_new_mount(b, m, type, target, flags);
+		add_new_mount(b, m, type, target, flags, data);
 	/* The kernel takes these one at a time, and new mounts are private. */
 	if (m->flags.propagation & ~(uint64_t)(MS_REC | MS_PRIVATE))
 		change_mount(b, target, m->flags.propagation, "");
@@ -149,7 +248,7 @@ static void add_mounts(struct guestcmd_build *b, const struct oci_config *config
 		if (m->flags.bind)
 			add_bind(b, m, target, &second_root);
 		else
-			add_guest_mount(b, m, target);
+			add_guest_mount(b, config, m, target);
 	}
 	if (second_root) {
 		const char *path = SECOND_ROOT;
@@ -177,18 +276,32 @@ static void add_root_propagation(struct guestcmd_build *b, const char *word)
 
 /* ---- the rest ---- */
 
-static void add_devices(struct guestcmd_build *b, const struct oci_linux *l)
+static void add_device(struct guestcmd_build *b, const struct oci_config *config,
+		       const struct oci_device *d)
 {
-	for (size_t i = 0; i < l->devices.n; i++) {
-		const struct oci_device *d = &l->devices.v[i];
-		uint32_t type = d->type[0] == 'b' ? S_IFBLK : d->type[0] == 'p' ? S_IFIFO : S_IFCHR;
-		uint32_t mode = d->file_mode.set ? (uint32_t)d->file_mode.v : 0666;
-		uint32_t words[6] = { type | mode,	    (uint32_t)d->major.v,
-				      (uint32_t)d->minor.v, (uint32_t)d->uid.v,
-				      (uint32_t)d->gid.v,   0 };
+	uint32_t type = d->type[0] == 'b' ? S_IFBLK : d->type[0] == 'p' ? S_IFIFO : S_IFCHR;
+	uint32_t mode = d->file_mode.set ? (uint32_t)d->file_mode.v : 0666;
+	uint32_t words[6] = { type | mode,
+			      (uint32_t)d->major.v,
+			      (uint32_t)d->minor.v,
+			      guestcmd_uid(config, (uint32_t)d->uid.v),
+			      guest_gid(config, (uint32_t)d->gid.v),
+			      0 };
 
-		guestcmd_add_strings(b, INITX_ITEM_DEVICE, words, 6, &d->path, 1);
-	}
+	guestcmd_add_strings(b, INITX_ITEM_DEVICE, words, 6, &d->path, 1);
+}
+
+static void add_devices(struct guestcmd_build *b, const struct oci_config *config)
+{
+	/* A directory that is there already: it gets this owner. */
+	static const struct oci_device dev = { .path = "/dev",
+					       .type = "c",
+					       .file_mode = { .set = true, .v = 0755 } };
+
+	for (size_t i = 0; config->lnx && i < config->lnx->devices.n; i++)
+		add_device(b, config, &config->lnx->devices.v[i]);
+	if (guestcmd_has_users(config))
+		add_device(b, config, &dev);
 }
 
 static void add_paths(struct guestcmd_build *b, uint16_t item, const struct oci_strs *paths)
@@ -250,6 +363,11 @@ void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *c
 
 	if (oci_namespace_find(config, CLONE_NEWCGROUP))
 		flags |= CLONE_NEWCGROUP;
+	if (guestcmd_has_users(config)) {
+		flags |= CLONE_NEWUSER;
+		add_map(b, INITX_ITEM_UIDMAP, &l->uid_mappings);
+		add_map(b, INITX_ITEM_GIDMAP, &l->gid_mappings);
+	}
 	guestcmd_add_u32(b, INITX_ITEM_UNSHARE, &flags, 1);
 	if (config->hostname && config->hostname[0])
 		guestcmd_add(b, INITX_ITEM_HOSTNAME, config->hostname, strlen(config->hostname));
@@ -258,8 +376,7 @@ void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *c
 			     strlen(config->domainname));
 	/* The process ids that /proc shows are those of the namespace it is mounted in. */
 	add_mounts(b, config);
-	if (l)
-		add_devices(b, l);
+	add_devices(b, config);
 	for (size_t i = 0; l && i < l->sysctl.n; i++) {
 		const char *pair[] = { l->sysctl.v[i].key, l->sysctl.v[i].value };
 

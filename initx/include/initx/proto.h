@@ -98,7 +98,7 @@ struct initx_item {
 #define INITX_ITEM_NO_NEW_PRIVS 6  /* empty */
 #define INITX_ITEM_OOM_SCORE	7  /* decimal text for oom_score_adj */
 #define INITX_ITEM_SECCOMP	8  /* u32 flags, u32 count, then count sock_filter of 8 bytes */
-#define INITX_ITEM_TERMINAL	9  /* u32 rows, columns, vsock port (both directions) */
+#define INITX_ITEM_TERMINAL	9  /* u32 rows, columns, vsock port (both directions); and its owner */
 #define INITX_ITEM_STDIO	10 /* three times u32 kind, u32 vsock port */
 #define INITX_ITEM_UNSHARE	11 /* u32 CLONE_NEW flags for new namespaces */
 #define INITX_ITEM_ENTER	12 /* u32 CLONE_NEW flags, u32 command id whose namespaces to enter */

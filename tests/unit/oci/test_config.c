@@ -119,6 +119,17 @@ static void names_the_field_that_is_wrong(void **state)
 	expect_error(CONFIG("", ",\"linux\":{\"uidMappings\":[{\"containerID\":0,\"hostID\":5,"
 				"\"size\":10},{\"containerID\":9,\"hostID\":50,\"size\":1}]}"),
 		     -EINVAL, "config.json: linux.uidMappings[1].containerID: overlaps with [0]");
+	expect_error(CONFIG("", ",\"linux\":{\"gidMappings\":[{\"containerID\":0,\"hostID\":5,"
+				"\"size\":10}]}"),
+		     -EINVAL,
+		     "config.json: linux.gidMappings: wants a user namespace in linux.namespaces");
+	expect_error(CONFIG("", ",\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}"), -EINVAL,
+		     "config.json: linux.uidMappings: is required with a user namespace");
+	expect_error(
+		CONFIG("", ",\"linux\":{\"namespaces\":[{\"type\":\"user\",\"path\":\"/p\"}]}"),
+		-EINVAL,
+		"config.json: linux.namespaces[0].path: a user namespace of the host cannot be "
+		"joined: give linux.uidMappings and gidMappings");
 	expect_error(CONFIG("", ",\"linux\":{\"resources\":{\"cpu\":{\"cpus\":\"3-1\"}}}"), -EINVAL,
 		     "config.json: linux.resources.cpu.cpus: '3-1' is not a list like 0-3,5");
 }
