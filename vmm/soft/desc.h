@@ -113,6 +113,10 @@ static inline void cpu_set_cpl(struct cpu *cpu, unsigned cpl)
 	cpu->cpl = (uint8_t)cpl;
 }
 
+/* Flat CS and SS at @cpl, from 64-bit mode to 64-bit mode: neither that nor a base changes.
+ * (syscall.c) */
+void cpu_enter_flat64(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl);
+
 /* Flags that IRET and POPF may change at @cpl, and put them in; sees to interrupts and TF. */
 void cpu_load_flags(struct cpu *cpu, uint64_t val, unsigned size, unsigned cpl, bool iret);
 

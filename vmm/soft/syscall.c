@@ -29,17 +29,21 @@ static enum insn_result ud(struct cpu *cpu)
 	return INSN_FAULT;
 }
 
+void cpu_enter_flat64(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl)
+{
+	cpu->seg[HV_CS] = (struct hv_segment){ .limit = 0xffffffff,
+					       .selector = cs,
+					       .attr = ATTR_CODE64(cpl) };
+	cpu->seg[HV_SS] =
+		(struct hv_segment){ .limit = 0xffffffff, .selector = ss, .attr = ATTR_DATA(cpl) };
+	cpu_set_cpl(cpu, cpl);
+	mmu_mode_changed(cpu);
+}
+
 static void enter_flat(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl, bool code64)
 {
-	if (likely(code64 && cpu->mode == CPU_LONG64)) { /* neither the mode nor a base changes */
-		cpu->seg[HV_CS] = (struct hv_segment){ .limit = 0xffffffff,
-						       .selector = cs,
-						       .attr = ATTR_CODE64(cpl) };
-		cpu->seg[HV_SS] = (struct hv_segment){ .limit = 0xffffffff,
-						       .selector = ss,
-						       .attr = ATTR_DATA(cpl) };
-		cpu_set_cpl(cpu, cpl);
-		mmu_mode_changed(cpu);
+	if (likely(code64 && cpu->mode == CPU_LONG64)) {
+		cpu_enter_flat64(cpu, cs, ss, cpl);
 		return;
 	}
 	seg_set_flat(cpu, HV_CS, cs, code64 ? ATTR_CODE64(cpl) : ATTR_CODE32(cpl));

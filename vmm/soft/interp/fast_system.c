@@ -4,6 +4,7 @@
  * They leave lazy flags lazy. Whatever raises, or has more to it, goes the general way.
  */
 #include "soft/clock.h"
+#include "soft/desc.h"
 #include "soft/exec.h"
 #include "soft/interp/fast.h"
 
@@ -94,19 +95,53 @@ HANDLER(rdtscp)
 	return read_tsc(cpu, op, true);
 }
 
+/* As exec_syscall() and exec_sysret() between 64-bit code. */
+HANDLER(syscall_64)
+{
+	uint16_t cs = (uint16_t)(cpu->star >> 32) & 0xfffc;
+	uint32_t fl;
+
+	if (unlikely(!(cpu->efer & EFER_SCE) || (cpu->dr7 & 0xff)))
+		return op_slow(cpu, op);
+	fl = flags_sync(cpu) & ~FL_RF;
+	cpu->gpr[HV_RCX] = cpu->page_va + op->off + op->len;
+	cpu->gpr[HV_R11] = fl;
+	cpu->rflags = (fl & ~(uint32_t)cpu->sfmask) | FL_ONE;
+	cpu_enter_flat64(cpu, cs, (uint16_t)(cs + 8), 0);
+	return op_jump(cpu, cpu->lstar);
+}
+
+HANDLER(sysret_64)
+{
+	uint16_t base = (uint16_t)(cpu->star >> 48) & 0xfffc;
+	uint32_t fl = ((uint32_t)cpu->gpr[HV_R11] & 0x3c7fd7) | FL_ONE;
+
+	if (unlikely(!(cpu->efer & EFER_SCE) || cpu->cpl != 0 || (cpu->dr7 & 0xff) ||
+		     (fl & (FL_TF | FL_RF)) ||
+		     atomic_load_explicit(&cpu->events, memory_order_acquire)))
+		return op_slow(cpu, op);
+	cpu->rflags = fl;
+	cpu->cc.op = CC_EXPLICIT;
+	cpu_enter_flat64(cpu, (uint16_t)((base + 16) | 3), (uint16_t)((base + 8) | 3), 3);
+	return op_jump(cpu, cpu->gpr[HV_RCX]);
+}
+
 op_fn fast_system(const struct insn *in)
 {
 	static const struct {
 		insn_exec_fn exec;
 		op_fn fn;
 	} table[] = {
-		{ exec_cli, cli },	 { exec_sti, sti },	  { exec_clac, clac },
-		{ exec_stac, stac },	 { exec_swapgs, swapgs }, { exec_rdtsc, rdtsc },
-		{ exec_rdtscp, rdtscp },
+		{ exec_cli, cli },	 { exec_sti, sti },
+		{ exec_clac, clac },	 { exec_stac, stac },
+		{ exec_swapgs, swapgs }, { exec_rdtsc, rdtsc },
+		{ exec_rdtscp, rdtscp }, { exec_syscall, syscall_64 },
 	};
 
 	if (in->exec == exec_pushf)
 		return in->op_size == 8 ? pushf_64 : NULL;
+	if (in->exec == exec_sysret)
+		return in->op_size == 8 ? sysret_64 : NULL;
 	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)
 		if (in->exec == table[i].exec)
 			return table[i].fn;

@@ -10,6 +10,7 @@ void jit_store_cc(struct jit *j, unsigned op)
 	emit_mem(&j->e, 0, RDI, CPU_DISP(cc.op));
 	emit32(&j->e, op);
 	j->cc = op;
+	j->guess = 0;
 }
 
 void jit_store_res(struct jit *j, unsigned s, unsigned host)
@@ -229,9 +230,16 @@ static bool shift_cl(struct jit *j, const struct insn *in)
 	return true;
 }
 
+/* Rotates keep SF, ZF, PF and AF: no work after an operation that leaves AF clear. */
+static bool keeps_result(const struct jit *j)
+{
+	return (j->cc & ~3U) == CC_LOGIC;
+}
+
 static bool shift(struct jit *j, const struct insn *in)
 {
 	unsigned s = insn_log2_size(in->op_size), r, digit, count;
+	bool rotates = false;
 
 	if (s < 2 || insn_is_mem(in))
 		return false;
@@ -245,7 +253,8 @@ static bool shift(struct jit *j, const struct insn *in)
 	case OP_SAR: digit = 7; break;
 	case OP_ROL:
 	case OP_ROR:
-		if (!j->dead[j->i])
+		rotates = true;
+		if (!j->dead[j->i] && !keeps_result(j))
 			return false;
 		digit = in->op == OP_ROR;
 		break;
@@ -261,6 +270,10 @@ static bool shift(struct jit *j, const struct insn *in)
 	if (j->dead[j->i])
 		return true;
 	store_carry_overflow(j);
+	if (rotates) {
+		jit_store_cc(j, CC_RES | (j->cc & 3));
+		return true;
+	}
 	jit_store_res(j, s, r);
 	jit_store_cc(j, CC_RES | s);
 	return true;
@@ -330,18 +343,44 @@ static bool of_result(unsigned cond)
 	return cond == 4 || cond == 5 || (cond >= 8 && cond <= 11);
 }
 
+/*
+ * Flags from another block mostly come as they came when this one became hot. Where they do not,
+ * the handler runs.
+ */
+void jit_check_guess(struct jit *j)
+{
+	if (j->cc != CC_EXPLICIT || j->guess == CC_EXPLICIT)
+		return;
+	emit8(&j->e, 0x81); /* cmp dword [rdi + cc.op], guess */
+	emit_mem(&j->e, 7, RDI, CPU_DISP(cc.op));
+	emit32(&j->e, j->guess);
+	jit_exit_to(j, COND_NE, JIT_HANDLER);
+	j->cc = j->guess;
+	j->guess = CC_EXPLICIT;
+}
+
+static bool can_redo(unsigned cc, unsigned cond)
+{
+	unsigned kind = cc & ~3U;
+
+	return kind == CC_SUB || kind == CC_ADD || kind == CC_LOGIC ||
+	       (kind == CC_RES && of_result(cond));
+}
+
 /* Where memory checks have come between: do the last operation over again from what is kept of it.
  */
 bool jit_flags(struct jit *j, unsigned cond)
 {
-	unsigned s = j->cc & 3, kind = j->cc & ~3U;
 	struct emit *e = &j->e;
+	unsigned s, kind;
 
 	if (j->flags_live)
 		return true;
-	if (kind != CC_SUB && kind != CC_ADD && kind != CC_LOGIC &&
-	    !(kind == CC_RES && of_result(cond)))
+	if (!can_redo(j->cc ? j->cc : j->guess, cond))
 		return false;
+	jit_check_guess(j);
+	s = j->cc & 3;
+	kind = j->cc & ~3U;
 	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(cc.res));
 	if (kind == CC_SUB) {
 		emit_rm(e, 3, 0x03, RAX, RDI, CPU_DISP(cc.src));

@@ -5,7 +5,7 @@
 /* Whether it is known how to have the guest's carry. */
 static bool carry_known(const struct jit *j)
 {
-	unsigned kind = j->cc & ~3U;
+	unsigned kind = (j->cc ? j->cc : j->guess) & ~3U;
 
 	return kind == CC_SUB || kind == CC_ADD || kind == CC_LOGIC || kind == CC_RES;
 }
@@ -13,6 +13,7 @@ static bool carry_known(const struct jit *j)
 /* Have the guest's carry in the host's, if carry_known(). Only RAX is lost. */
 static void load_carry(struct jit *j)
 {
+	jit_check_guess(j);
 	if ((j->cc & ~3U) != CC_RES || j->flags_live) {
 		jit_flags(j, COND_B);
 		return;
@@ -33,6 +34,7 @@ static void store_cc_carry(struct jit *j, unsigned op)
 	emit_lea(e, RAX, RAX, RAX, 0, (int32_t)op);
 	emit_rm(e, 2, 0x89, RAX, RDI, CPU_DISP(cc.op));
 	j->cc = CC_EXPLICIT;
+	j->guess = 0;
 }
 
 _Static_assert(CC_ADC == CC_ADD + 4 && CC_SBB == CC_SUB + 4, "sum above");

@@ -85,6 +85,7 @@ static bool template(struct jit *j)
 	case OP_JMP:
 	case OP_CALL:
 	case OP_RET: return jit_branch(j, in);
+	case OP_OTHER: return jit_system(j, in);
 	default: return jit_arith(j, in);
 	}
 }
@@ -103,11 +104,12 @@ static bool ends_with_branch(const struct jit *j)
 }
 
 /* All ops in order; entries[i] is where op i can be entered, ~0 where its handler stays. */
-static void emit_ops(struct jit *j, uint32_t *entries)
+static void emit_ops(struct jit *j, uint32_t *entries, unsigned guess)
 {
 	bool at_start = true; /* control comes from a handler: nothing is known */
 
 	jit_forget(j);
+	j->guess = guess;
 	for (j->i = 0; j->i < j->n; j->i++) {
 		uint32_t here = j->e.len;
 
@@ -228,7 +230,7 @@ static void translate(struct cpu *cpu, struct block *b)
 	j->cold =
 		(struct emit){ .at = code->jit.rw + code->jit_cold_used, .room = JIT_BLOCK_BYTES };
 	if (decode_again(cpu, j)) {
-		emit_ops(j, entries);
+		emit_ops(j, entries, cpu->cc.op);
 		emit_exits(j);
 		if (!j->e.overflow && !j->cold.overflow)
 			publish(code, j, entries);

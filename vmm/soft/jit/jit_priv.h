@@ -61,7 +61,9 @@ struct jit {
 	bool mxcsr_checked; /* its control bits are the usual ones: simd.c */
 	bool flags_live; /* the host's flags are the guest's, as the last flag setter left them */
 	unsigned cc;	 /* what cc.op holds, 0 when that is not known */
-	uint32_t entry;	 /* of the block, if its first op is translated: ~0 otherwise */
+	unsigned
+		guess; /* what it held when the block became hot, while it is as on entry: else 0 */
+	uint32_t entry; /* of the block, if its first op is translated: ~0 otherwise */
 	struct jit_exit exits[JIT_MAX_EXITS];
 	unsigned n_exits;
 };
@@ -79,6 +81,8 @@ void jit_commit_sp(struct jit *j, unsigned host, int32_t by);
 /* The value of @g has changed in struct cpu. */
 void jit_drop(struct jit *j, unsigned g);
 void jit_forget(struct jit *j);
+/* Call a C function with the CPU for argument; RBX stays, and what RAX has is its result. */
+void jit_call(struct jit *j, uintptr_t fn);
 
 /* Byte registers AH to BH have no templates. */
 static inline bool jit_byte_ok(const struct insn *in, unsigned r, unsigned size)
@@ -119,6 +123,8 @@ bool jit_window_address(struct jit *j, unsigned g, int32_t off, unsigned bytes, 
 bool jit_window_operand(struct jit *j, const struct insn *in, unsigned bytes, bool writes);
 /* Guest register @g has a new value. */
 void jit_window_written(struct jit *j, unsigned g);
+/* Other translations hold from here on. */
+void jit_drop_windows(struct jit *j);
 /* @in moves RSP, and that does no harm to its window. */
 bool jit_window_moves(struct jit *j, const struct insn *in, int32_t *ret_by);
 
@@ -155,6 +161,10 @@ bool jit_arith(struct jit *j, const struct insn *in);
 bool jit_stack(struct jit *j, const struct insn *in);
 bool jit_branch(struct jit *j, const struct insn *in);
 bool jit_simd(struct jit *j, const struct insn *in);
+bool jit_system(struct jit *j, const struct insn *in);
+
+/* Check j->guess, if that is what there is to know of cc.op, and take it for known. */
+void jit_check_guess(struct jit *j);
 
 /* Have the guest's flags in the host's for condition @cond, if that can be done. Only RAX is lost.
  */

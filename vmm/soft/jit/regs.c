@@ -59,14 +59,29 @@ void jit_drop(struct jit *j, unsigned g)
 	jit_window_written(j, g);
 }
 
+void jit_call(struct jit *j, uintptr_t fn)
+{
+	struct emit *e = &j->e;
+
+	emit8(e, 0x57); /* push rdi: aligns the stack too, see run_op() */
+	emit_mov_imm(e, RAX, fn);
+	emit8(e, 0xff);
+	emit8(e, 0xd0); /* call rax */
+	emit8(e, 0x5f); /* pop rdi */
+	for (unsigned i = 0; i < JIT_N_CACHE; i++)
+		if (pool[i] == RSI || (pool[i] >= R8 && pool[i] <= R11))
+			j->guest[i] = GUEST_NONE;
+	j->flags_live = false;
+}
+
 void jit_forget(struct jit *j)
 {
 	memset(j->guest, GUEST_NONE, sizeof(j->guest));
 	memset(j->used, 0, sizeof(j->used));
-	for (unsigned i = 0; i < JIT_N_WINDOWS; i++)
-		j->windows[i].guest = GUEST_NONE;
+	jit_drop_windows(j);
 	j->sse_checked = false;
 	j->mxcsr_checked = false;
 	j->flags_live = false;
 	j->cc = CC_EXPLICIT;
+	j->guess = 0;
 }

@@ -82,7 +82,7 @@ static bool look_ahead(const struct jit *j, unsigned g, struct jit_window *w)
 		const struct insn *in = &j->in[i];
 		struct access a;
 
-		if (i != j->i && j->ops[i].fn == op_general)
+		if (i != j->i && (j->ops[i].fn == op_general || in->op == OP_OTHER))
 			break;
 		if (access_by(in, g, &a)) {
 			int32_t lo = at + a.off, hi = lo + (int32_t)a.bytes;
@@ -142,6 +142,12 @@ void jit_window_written(struct jit *j, unsigned g)
 	for (unsigned i = 0; i < JIT_N_WINDOWS; i++)
 		if (j->windows[i].guest == g)
 			j->windows[i].guest = GUEST_NONE;
+}
+
+void jit_drop_windows(struct jit *j)
+{
+	for (unsigned i = 0; i < JIT_N_WINDOWS; i++)
+		j->windows[i].guest = GUEST_NONE;
 }
 
 bool jit_window_moves(struct jit *j, const struct insn *in, int32_t *ret_by)
