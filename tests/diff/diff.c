@@ -291,6 +291,7 @@ static bool compare_case(struct rng *r, const struct test_case *c, uint64_t i)
 	if (rnd_below(r, 2))
 		flat_flush(&cpu);
 	cpu.code->jit_threshold = rnd_below(r, 2) ? 1 : INT32_MAX; /* at once, or never */
+	cpu.code->jit_trace_threshold = rnd_below(r, 2) ? 1 : INT32_MAX;
 	used = cpu.code->jit_used;
 	run_block(c, &native, &soft);
 	n_translated += cpu.code->jit_used != used;

@@ -67,9 +67,7 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 	struct block *b;
 	gpa_t gpa;
 
-	for (b = code->hash[hash_slot(key)]; b; b = b->hash_next)
-		if (b->key == key)
-			break;
+	b = block_lookup(code, key);
 	if (!b) {
 		cpu->rip = rip;
 		host = mmu_fetch(cpu, rip, &gpa);
@@ -427,10 +425,25 @@ const struct op *op_slow(struct cpu *cpu, const struct op *op)
 
 /* ---- invalidation ---- */
 
-void block_kill(struct block_cpu *code, struct block *b)
+bool block_depend(struct block_cpu *code, struct block *b, struct block *user)
+{
+	struct block_dep *dep;
+
+	for (dep = b->deps; dep; dep = dep->next)
+		if (dep->user == user)
+			return true;
+	dep = block_alloc(code, sizeof(*dep));
+	if (!dep)
+		return false;
+	*dep = (struct block_dep){ user, b->deps };
+	b->deps = dep;
+	return true;
+}
+
+static void forget(struct block_cpu *code, struct block *b)
 {
 	struct block **p = &code->hash[hash_slot(b->key)];
-	struct jump_entry *j = &code->jumps[jump_slot(b->key & 0x00ffffffffffffffULL)];
+	struct jump_entry *j = &code->jumps[jump_slot(b->key & BLOCK_KEY_HOST)];
 
 	if (b->dead)
 		return;
@@ -442,6 +455,14 @@ void block_kill(struct block_cpu *code, struct block *b)
 		*j = (struct jump_entry){ 0, NULL };
 	b->dead = true;
 	b->ops[1].fn = op_dead;
+}
+
+/* Those that use it have its code in theirs, but not in their bytes: theirs need not go on. */
+void block_kill(struct block_cpu *code, struct block *b)
+{
+	for (struct block_dep *d = b->deps; d; d = d->next)
+		forget(code, d->user);
+	forget(code, b);
 }
 
 static bool overlaps(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)

@@ -13,6 +13,12 @@
 #define BLOCK_MAX_INSNS 64
 #define BLOCK_MAX_BYTES 256
 
+/* @user's translation has another block's code in it. */
+struct block_dep {
+	struct block *user;
+	struct block_dep *next;
+};
+
 struct block {
 	struct block *hash_next;
 	struct block *page_next[2]; /* in the lists of the page(s) its bytes lie in */
@@ -22,6 +28,7 @@ struct block {
 	const uint8_t *host2;	    /* where that page was */
 	uint16_t n_bytes, n_bytes2; /* in the first and in the second page */
 	bool dead;
+	struct block_dep *deps;	      /* translations that this block is a part of */
 	_Alignas(64) struct op ops[]; /* head first, and in one cache line with the first op */
 };
 
@@ -31,6 +38,8 @@ struct block {
 #define CODE_KEY_LONG	 (1ULL << 56)
 #define CODE_KEY_FLAT	 (2ULL << 56) /* 32-bit code, all of CS, DS, ES, SS flat */
 #define CODE_KEY_CS32	 (3ULL << 56) /* 32-bit code, CS flat: memory operands by the general way */
+
+#define BLOCK_KEY_HOST	 0x00ffffffffffffffULL /* of block.key: the host address */
 
 #define JUMP_CACHE_BITS	 14
 #define BLOCK_HASH_BITS	 15
@@ -85,6 +94,7 @@ struct block_cpu {
 	uint64_t features;
 	struct execmem jit;    /* translated code */
 	int32_t jit_threshold; /* entries before a block is translated */
+	int32_t jit_trace_threshold;
 	size_t jit_used, jit_cold_used;
 
 	_Atomic bool pending;
@@ -119,6 +129,15 @@ static inline unsigned page_slot(gpa_t gpa)
 	       ((1U << PAGE_HASH_BITS) - 1);
 }
 
+static inline struct block *block_lookup(const struct block_cpu *code, uint64_t key)
+{
+	struct block *b = code->hash[hash_slot(key)];
+
+	while (b && b->key != key)
+		b = b->hash_next;
+	return b;
+}
+
 /* ---- build.c ---- */
 
 /**
@@ -148,5 +167,7 @@ bool code_page_is_hot(struct cpu *cpu, gpa_t gpa);
 /* ---- block.c ---- */
 
 void block_kill(struct block_cpu *code, struct block *b);
+/* From now on @user is killed when @b is; false: no memory. */
+bool block_depend(struct block_cpu *code, struct block *b, struct block *user);
 
 #endif

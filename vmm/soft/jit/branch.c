@@ -12,9 +12,9 @@ static void go_self(struct jit *j)
 	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(budget));
 	emit_rm(e, 3, 0x3b, RAX, RDI, CPU_DISP(stop_at));
 	jit_exit_to(j, COND_LE, JIT_STOP_SELF);
-	emit_alu_imm(e, 3, 5, RAX, j->n);
+	emit_alu_imm(e, 3, 5, RAX, j->ops[-1].left);
 	emit_rm(e, 3, 0x89, RAX, RDI, CPU_DISP(budget));
-	emit_bind(e, emit_jump(e, -1), j->entry);
+	emit_bind(e, emit_jump(e, -1), j->in_cold ? j->cold.at + j->entry - e->at : j->entry);
 }
 
 /* jmp [rsi] */
@@ -89,13 +89,13 @@ static void go_across(struct jit *j, const struct op_exit *x, unsigned dir)
 	go_head(j);
 }
 
-void jit_go(struct jit *j, unsigned last, unsigned dir)
+void jit_go(struct jit *j, const struct op *last, unsigned dir)
 {
-	const struct op_exit *x = op_exit(&j->ops[last]);
-	unsigned i = j->i;
+	const struct op_exit *x = op_exit(last);
+	const struct op *at = j->at;
 
-	j->i = last;
-	if (j->entry != ~0U && x->target[dir] == j->ops[0].off)
+	j->at = last;
+	if (j->entry != ~0U && j->page == 0 && x->target[dir] == j->ops[0].off)
 		go_self(j);
 	else if (x->link[dir])
 		go_linked(j, x->link[dir], dir);
@@ -103,19 +103,75 @@ void jit_go(struct jit *j, unsigned last, unsigned dir)
 		go_unlinked(j, x, dir);
 	else
 		go_across(j, x, dir);
-	j->i = i;
+	j->at = at;
+}
+
+/* The next part's page, and its charge to the budget. Only RAX is lost; flags stay unless the page
+ * is another one. */
+static void next_part(struct jit *j)
+{
+	struct jit_part *p = &j->parts[j->part];
+	struct emit *e = &j->e;
+
+	if (p->page_step) {
+		unsigned page = jit_use(j, GUEST_PAGE_VA);
+
+		emit_rm(e, 3, 0x8d, page, page, (int32_t)p->page_step);
+		emit_rm(e, 3, 0x89, page, RDI, CPU_DISP(page_va));
+	}
+	emit_rm(e, 3, 0x8b, RAX, RDI, CPU_DISP(budget));
+	emit_rm(e, 3, 0x8d, RAX, RAX, -(int32_t)p[1].block->ops[0].left);
+	emit_rm(e, 3, 0x89, RAX, RDI, CPU_DISP(budget));
+	j->page = p[1].page;
+}
+
+/* Leave unless the page that the next part is on is where it was, and the part's block on it. */
+static void check_across(struct jit *j, const struct op_exit *x, unsigned dir)
+{
+	enum jit_exit_kind follow = dir ? JIT_FOLLOW1 : JIT_FOLLOW0;
+	unsigned page = jit_use(j, GUEST_PAGE_VA);
+	struct emit *e = &j->e;
+
+	emit_mov_imm(e, RAX, (uintptr_t)x);
+	emit_rm(e, 3, 0x8b, RCX, RDI, CPU_DISP(code_gen) + 8 * j->half);
+	emit_rm(e, 3, 0x3b, RCX, RAX, offsetof(struct op_exit, xgen) + 8 * dir);
+	jit_exit_to(j, COND_NE, follow);
+	emit_rm(e, 3, 0x3b, page, RAX, offsetof(struct op_exit, xfrom) + 8 * dir);
+	jit_exit_to(j, COND_NE, follow);
+	emit_mov_imm(e, RCX, (uintptr_t)j->parts[j->part + 1].block->ops);
+	emit_rm(e, 3, 0x3b, RCX, RAX, offsetof(struct op_exit, xlink) + 8 * dir);
+	jit_exit_to(j, COND_NE, follow);
+	j->flags_live = false;
+}
+
+void jit_continue(struct jit *j, const struct op *last, unsigned dir)
+{
+	const struct op_exit *x = op_exit(last);
+	const struct op *at = j->at;
+
+	j->at = last;
+	if ((uint64_t)x->target[dir] >= GMEM_PAGE_SIZE)
+		check_across(j, x, dir);
+	next_part(j);
+	j->at = at;
 }
 
 static bool jcc(struct jit *j, const struct insn *in)
 {
+	unsigned cond = in->opcode & 15, dir = j->parts[j->part].dir;
 	uint32_t taken;
 
-	if (!jit_flags(j, in->opcode & 15))
+	if (!jit_flags(j, cond))
 		return false;
-	taken = emit_jump(&j->e, in->opcode & 15);
-	jit_go(j, j->i, 0);
+	if (jit_continues(j)) {
+		jit_exit_to(j, (int)(cond ^ dir), dir ? JIT_SIDE0 : JIT_SIDE1);
+		jit_continue(j, j->at, dir);
+		return true;
+	}
+	taken = emit_jump(&j->e, (int)cond);
+	jit_go(j, j->at, 0);
 	emit_bind(&j->e, taken, j->e.len);
-	jit_go(j, j->i, 1);
+	jit_go(j, j->at, 1);
 	return true;
 }
 
@@ -159,10 +215,29 @@ static void go_target(struct jit *j)
 	go_head(j);
 }
 
+/* A return to where the trace has called from. */
+static void ret_in_trace(struct jit *j)
+{
+	const struct jit_part *p = &j->parts[j->part];
+	unsigned sp = jit_pop_address(j), page = jit_use(j, GUEST_PAGE_VA);
+
+	emit_rm(&j->e, 3, 0x8d, RCX, page, (int32_t)p->page_step + p->returns_to);
+	emit_rm(&j->e, 3, 0x3b, RCX, RAX, 0);
+	jit_exit_to(j, COND_NE, JIT_HANDLER);
+	j->flags_live = false;
+	jit_move_sp(j, sp, 8);
+	next_part(j);
+}
+
 static bool ret(struct jit *j, const struct insn *in)
 {
-	unsigned sp = jit_pop_address(j);
+	unsigned sp;
 
+	if (jit_continues(j)) {
+		ret_in_trace(j);
+		return true;
+	}
+	sp = jit_pop_address(j);
 	emit_rm(&j->e, 3, 0x8b, RBX, RAX, 0);
 	find_target(j);
 	jit_move_sp(j, sp, 8 + (int32_t)in->imm);
@@ -186,11 +261,19 @@ static void load_target(struct jit *j, const struct insn *in)
 /* The return address of the CALL at hand to [@top]. */
 static void store_return(struct jit *j, unsigned top)
 {
-	const struct op *op = &j->ops[j->i];
+	const struct op *op = j->op[j->i];
 	unsigned page = jit_use(j, GUEST_PAGE_VA);
 
 	emit_rm(&j->e, 3, 0x8d, RAX, page, op->off + op->len);
 	emit_rm(&j->e, 3, 0x89, RAX, top, 0);
+}
+
+static void go_direct(struct jit *j)
+{
+	if (jit_continues(j))
+		jit_continue(j, j->at, 1);
+	else
+		jit_go(j, j->at, 1);
 }
 
 static bool call(struct jit *j, const struct insn *in)
@@ -206,7 +289,7 @@ static bool call(struct jit *j, const struct insn *in)
 	store_return(j, RCX);
 	jit_move_sp(j, sp, -8);
 	if (in->form == FORM_REL)
-		jit_go(j, j->i, 1);
+		go_direct(j);
 	else
 		go_target(j);
 	return true;
@@ -221,7 +304,7 @@ bool jit_branch(struct jit *j, const struct insn *in)
 	default: break;
 	}
 	if (in->form == FORM_REL) {
-		jit_go(j, j->i, 1);
+		go_direct(j);
 	} else {
 		load_target(j, in);
 		find_target(j);

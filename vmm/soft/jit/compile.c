@@ -7,10 +7,11 @@
 #include "soft/jit/jit_priv.h"
 #include "soft/stub.h"
 
-#define JIT_ARENA_BYTES (32 * MIB)
-#define JIT_COLD_START	(20 * MIB) /* code that is seldom run lies behind */
-#define JIT_BLOCK_BYTES (16 * KIB) /* the most one block may come to, of either kind */
-#define JIT_THRESHOLD	40	   /* entries before a block is translated */
+#define JIT_ARENA_BYTES	    (32 * MIB)
+#define JIT_COLD_START	    (20 * MIB) /* code that is seldom run lies behind */
+#define JIT_BLOCK_BYTES	    (24 * KIB) /* the most one translation may come to, of either kind */
+#define JIT_THRESHOLD	    40	       /* entries before a block is translated */
+#define JIT_TRACE_THRESHOLD 1000       /* and more before it is again, with what follows on it */
 
 void jit_reset(struct block_cpu *code)
 {
@@ -22,6 +23,7 @@ int jit_cpu_new(struct cpu *cpu, struct err *err)
 {
 	jit_reset(cpu->code);
 	cpu->code->jit_threshold = JIT_THRESHOLD;
+	cpu->code->jit_trace_threshold = JIT_TRACE_THRESHOLD;
 	return execmem_init(&cpu->code->jit, "husk-jit", JIT_ARENA_BYTES, err);
 }
 
@@ -30,37 +32,11 @@ void jit_cpu_free(struct cpu *cpu)
 	execmem_done(&cpu->code->jit);
 }
 
-/* ---- one block ---- */
+/* ---- one translation ---- */
 
-/* The instruction has no handler of its own. */
-static bool is_general(const struct op *op)
+static bool vector(struct jit *j, const struct insn *in)
 {
-	return op->fn == op_general || op->fn == op_vector;
-}
-
-/* The instructions once more; false: the bytes have changed meanwhile. */
-static bool decode_again(struct cpu *cpu, struct jit *j)
-{
-	const struct decode_env env = { .features = cpu->code->features, .mode = CPU_LONG64 };
-	const uint8_t *p = (const uint8_t *)(uintptr_t)(j->block->key & 0x00ffffffffffffffULL);
-	bool general[BLOCK_MAX_INSNS];
-	unsigned pos = 0;
-
-	for (unsigned i = 0; i < j->n; i++) {
-		const struct op *op = &j->ops[i];
-
-		if (is_general(op))
-			j->in[i] = *op->insn;
-		else if (decode_insn(&env, p + pos, j->block->n_bytes - pos, &j->in[i]) !=
-			 DECODE_OK)
-			return false;
-		if (j->in[i].len != op->len)
-			return false;
-		general[i] = is_general(op);
-		pos += op->len;
-	}
-	block_dead_flags(j->in, j->n, general, j->dead);
-	return true;
+	return (in->exec == exec_sse || sse_keeps_flags(in)) && jit_simd(j, in);
 }
 
 /* Host code for the op at hand; false, with nothing emitted: its handler has to run. */
@@ -68,8 +44,8 @@ static bool template(struct jit *j)
 {
 	const struct insn *in = &j->in[j->i];
 
-	if (is_general(&j->ops[j->i]))
-		return (in->exec == exec_sse || sse_keeps_flags(in)) && jit_simd(j, in);
+	if (j->general[j->i])
+		return vector(j, in);
 	switch (in->op) {
 	case OP_MOV:
 	case OP_MOVZX:
@@ -85,7 +61,7 @@ static bool template(struct jit *j)
 	case OP_JMP:
 	case OP_CALL:
 	case OP_RET: return jit_branch(j, in);
-	case OP_OTHER: return jit_system(j, in);
+	case OP_OTHER: return jit_system(j, in) || vector(j, in);
 	default: return jit_arith(j, in);
 	}
 }
@@ -96,53 +72,119 @@ static void load_op(struct emit *e, const struct op *op)
 	emit_mov_imm(e, RSI, (uintptr_t)op);
 }
 
-static bool ends_with_branch(const struct jit *j)
+static bool is_branch(const struct insn *in)
 {
-	const struct insn *in = &j->in[j->n - 1];
-
 	return in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL || in->op == OP_RET;
 }
 
-/* All ops in order; entries[i] is where op i can be entered, ~0 where its handler stays. */
-static void emit_ops(struct jit *j, uint32_t *entries, unsigned guess)
+/* What runs the op without this translation. */
+static op_fn handler_of(const struct jit *j, const struct op *op)
 {
-	bool at_start = true; /* control comes from a handler: nothing is known */
+	for (unsigned i = 0; i < j->n_parts; i++)
+		if (op == &j->parts[i].block->ops[1])
+			return jit_handler(j->parts[i].block, 0);
+	return op->fn;
+}
 
+static const struct op *jit_hot(struct cpu *cpu, const struct op *op);
+
+/* Count, and translate again when the count is up. */
+static void count(struct jit *j)
+{
+	emit_mov_imm(&j->e, RAX, (uintptr_t)&j->ops[-1].disp);
+	emit8(&j->e, 0xff); /* dec dword [rax] */
+	emit_mem(&j->e, 1, RAX, 0);
+	jit_exit_to(j, COND_E, JIT_HOT);
+}
+
+/* Control comes from a handler, or from another block: nothing is known but the latter's flags. */
+static void start(struct jit *j, unsigned guess, bool counts)
+{
 	jit_forget(j);
+	if (j->i)
+		return;
+	j->entry = j->e.len; /* a first op that jumps to itself needs it already */
 	j->guess = guess;
-	for (j->i = 0; j->i < j->n; j->i++) {
-		uint32_t here = j->e.len;
+	if (counts)
+		count(j);
+}
 
+/* The handler runs and comes back by itself; that of a later part goes on with its own block. */
+static void leave_to_handler(struct jit *j)
+{
+	load_op(&j->e, j->op[j->i]);
+	emit8(&j->e, 0xff);
+	emit_mem(&j->e, 4, RSI, 0);
+}
+
+/*
+ * All ops in order; entries[i] is where op i of the first part can be entered, ~0 where its handler
+ * stays. @guess: what cc.op holds now, before the first op.
+ */
+static void emit_ops(struct jit *j, uint32_t *entries, unsigned guess, bool counts)
+{
+	bool at_start = true;
+
+	for (j->i = 0; j->i < j->n; j->i++) {
+		uint32_t here = j->e.len, n_exits = j->n_exits;
+
+		if (j->part + 1 < j->n_parts && j->i == j->parts[j->part + 1].first)
+			j->part++;
+		j->at = j->op[j->i];
 		entries[j->i] = ~0U;
-		if (at_start && j->i == 0)
-			j->entry = here; /* a first op that jumps to itself needs it already */
+		if (at_start)
+			start(j, guess, counts);
 		if (template(j)) {
 			if (at_start)
 				entries[j->i] = here;
 			at_start = false;
+			if (!is_branch(&j->in[j->i]) && jit_continues(j))
+				jit_continue(j, j->at + 1, 0);
 			continue;
+		}
+		if (j->part) {
+			leave_to_handler(j);
+			return;
 		}
 		if (j->i == 0)
 			j->entry = ~0U;
-		if (!at_start) {
-			load_op(&j->e, &j->ops[j->i]);
-			emit8(&j->e, 0xff);
-			emit_mem(&j->e, 4, RSI, 0);
+		if (at_start) {
+			j->e.len = here;
+			j->n_exits = n_exits;
+		} else {
+			leave_to_handler(j);
 		}
-		jit_forget(j);
 		at_start = true;
 	}
-	if (!at_start && !ends_with_branch(j))
-		jit_go(j, j->n, 0);
+	if (!at_start && !is_branch(&j->in[j->n - 1]))
+		jit_go(j, j->at + 1, 0);
+}
+
+/* Where the trace does not go. */
+static void emit_side(struct jit *j, const struct jit_exit *x)
+{
+	struct emit hot = j->e;
+
+	j->e = j->cold;
+	j->cold = hot;
+	j->in_cold = true;
+	j->page = x->page;
+	jit_go(j, x->op, x->kind == JIT_SIDE1);
+	hot = j->cold;
+	j->cold = j->e;
+	j->e = hot;
+	j->in_cold = false;
 }
 
 static void emit_exit(struct jit *j, const struct jit_exit *x)
 {
-	const struct op *op = &j->ops[x->op];
+	const struct op *op = x->op;
 	struct emit *e = &j->cold;
 	op_fn fn = op_stop;
 
 	switch (x->kind) {
+	case JIT_SIDE0:
+	case JIT_SIDE1: emit_side(j, x); return;
 	case JIT_FOLLOW0:
 	case JIT_FOLLOW1:
 		load_op(e, op);
@@ -152,7 +194,8 @@ static void emit_exit(struct jit *j, const struct jit_exit *x)
 		emit8(e, 0xe0); /* jmp rax */
 		return;
 	case JIT_SLOW: fn = op_slow; break;
-	case JIT_HANDLER: fn = op->fn; break;
+	case JIT_HOT: fn = jit_hot; break;
+	case JIT_HANDLER: fn = handler_of(j, op); break;
 	case JIT_STOP_SELF:
 	case JIT_STOP_HEAD: op = j->ops - 1; break;
 	default: op = op_exit(op)->link[x->kind == JIT_STOP1]; break;
@@ -164,22 +207,27 @@ static void emit_exit(struct jit *j, const struct jit_exit *x)
 	emit8(e, 0xe0);
 }
 
-/* Where the jumps to cold code go; each destination is written once. */
+/* Where the jumps to cold code go; each destination is written once. More come on the way. */
 static void emit_exits(struct jit *j)
 {
 	for (unsigned a = 0; a < j->n_exits; a++) {
 		struct jit_exit x = j->exits[a];
+		uint32_t to = j->cold.len;
 
 		if (!x.at)
 			continue;
-		for (unsigned b = a; b < j->n_exits; b++)
-			if (j->exits[b].kind == x.kind && j->exits[b].op == x.op &&
-			    j->exits[b].at) {
-				emit_bind(&j->e, j->exits[b].at,
-					  j->cold.at + j->cold.len - j->e.at);
-				j->exits[b].at = 0;
-			}
 		emit_exit(j, &x);
+		for (unsigned b = a; b < j->n_exits; b++) {
+			struct jit_exit *y = &j->exits[b];
+
+			if (y->kind != x.kind || y->op != x.op || y->page != x.page || !y->at)
+				continue;
+			if (y->cold)
+				emit_bind(&j->cold, y->at, to);
+			else
+				emit_bind(&j->e, y->at, j->cold.at + to - j->e.at);
+			y->at = 0;
+		}
 	}
 }
 
@@ -199,17 +247,18 @@ static void publish(struct block_cpu *code, struct jit *j, const uint32_t *entri
 {
 	uint8_t *start = code->jit.rx + code->jit_used;
 
-	for (unsigned i = 0; i < j->n; i++)
+	for (unsigned i = 0; i <= j->ops[0].left; i++)
 		if (entries[i] != ~0U)
 			j->ops[i].fn = (op_fn)(uintptr_t)(start + entries[i]);
 	code->jit_used += ALIGN_UP(j->e.len, 16);
 	code->jit_cold_used += j->cold.len;
 }
 
-static void translate(struct cpu *cpu, struct block *b)
+/* The block by itself, counting, or with @trace as the first of a trace. */
+static void translate(struct cpu *cpu, struct block *b, bool trace)
 {
 	struct block_cpu *code = cpu->code;
-	uint32_t entries[BLOCK_MAX_INSNS];
+	uint32_t entries[JIT_MAX_INSNS];
 	struct jit *j;
 
 	if (JIT_COLD_START - code->jit_used < JIT_BLOCK_BYTES ||
@@ -217,20 +266,18 @@ static void translate(struct cpu *cpu, struct block *b)
 		start_over(cpu);
 		return;
 	}
-	j = malloc(sizeof(*j));
+	j = calloc(1, sizeof(*j));
 	if (!j)
 		return;
-	*j = (struct jit){ .block = b,
-			   .code = code,
-			   .ops = b->ops + 1,
-			   .n = b->ops[0].left,
-			   .half = cpu->page_va >> 63,
-			   .entry = ~0U };
+	j->code = code;
+	j->ops = b->ops + 1;
+	j->half = cpu->page_va >> 63;
+	j->entry = ~0U;
 	j->e = (struct emit){ .at = code->jit.rw + code->jit_used, .room = JIT_BLOCK_BYTES };
 	j->cold =
 		(struct emit){ .at = code->jit.rw + code->jit_cold_used, .room = JIT_BLOCK_BYTES };
-	if (decode_again(cpu, j)) {
-		emit_ops(j, entries, cpu->cc.op);
+	if (jit_select(cpu, j, b, trace)) {
+		emit_ops(j, entries, cpu->cc.op, !trace);
 		emit_exits(j);
 		if (!j->e.overflow && !j->cold.overflow)
 			publish(code, j, entries);
@@ -254,9 +301,17 @@ const struct op *jit_warm(struct cpu *cpu, const struct op *op)
 	struct block *b = op[-1].block;
 
 	if (--b->ops[0].disp <= 0) {
+		b->ops[0].disp = cpu->code->jit_trace_threshold;
 		b->ops[1].fn = b->ops[0].fn;
-		translate(cpu, b);
+		translate(cpu, b, false);
 		OP_GO(op);
 	}
 	return b->ops[0].fn(cpu, op);
+}
+
+/* First op of a translated block whose count has come to 0. */
+static const struct op *jit_hot(struct cpu *cpu, const struct op *op)
+{
+	translate(cpu, op[-1].block, true);
+	OP_GO(op);
 }

@@ -14,9 +14,11 @@
  *     the block is then interpreted. Flags follow the same rules as in handlers (op.h, 4).
  *  4. Killing a block replaces the fn of its first op, as ever: translated blocks jump to their
  *     successors through that pointer, never directly; only a block's jump to itself is direct, and
- * it passes the budget check, where attention is noticed. Only 64-bit code is translated. Host code
- * uses all registers but RSP: run_op() in block.c saves those that C functions keep, and the
- * handlers in between keep them as any function does.
+ * it passes the budget check, where attention is noticed.
+ *  5. A translated block counts on. One that stays hot is translated once more, with the blocks that
+ *     mostly follow it: trace.c.
+ * Only 64-bit code is translated. Host code uses all registers but RSP: run_op() in block.c saves
+ * those that C functions keep, and the handlers in between keep them as any function does.
  */
 #ifndef SOFT_JIT_H
 #define SOFT_JIT_H

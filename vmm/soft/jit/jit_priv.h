@@ -11,6 +11,9 @@
 #define JIT_N_CACHE	 8 /* host registers that hold guest registers */
 #define JIT_MAX_EXITS	 512
 #define JIT_N_WINDOWS	 2
+#define JIT_MAX_PARTS	 24
+#define JIT_MAX_CALLS	 8
+#define JIT_MAX_INSNS	 160
 
 /* Register numbers of the guest as in op.h: 0 to 15, and 17 for the page's address. */
 #define GUEST_PAGE_VA	 INSN_REG_RIP
@@ -19,7 +22,10 @@
 #define CPU_DISP(member) ((int32_t)offsetof(struct cpu, member))
 #define GPR_DISP(g)	 ((int32_t)((g)*8))
 
-/* HANDLER: run the op's handler; STOP_HEAD: stop before the block whose head is in RSI. */
+/*
+ * HANDLER: run the op's handler; STOP_HEAD: stop before the block whose head is in RSI; SIDE: go on
+ * where the trace does not; HOT: count no more and translate again.
+ */
 enum jit_exit_kind {
 	JIT_SLOW,
 	JIT_HANDLER,
@@ -28,13 +34,30 @@ enum jit_exit_kind {
 	JIT_STOP0,
 	JIT_STOP1,
 	JIT_STOP_SELF,
-	JIT_STOP_HEAD
+	JIT_STOP_HEAD,
+	JIT_SIDE0,
+	JIT_SIDE1,
+	JIT_HOT
 };
 
 /* A jump to cold code that has yet to be written. */
 struct jit_exit {
 	uint32_t at;
-	uint8_t kind, op;
+	uint8_t kind;
+	bool cold;	     /* the jump is in cold code itself */
+	const struct op *op; /* STOP: branch or end whose successor it is */
+	int32_t page;	     /* SIDE: jit_part.page */
+};
+
+/* One block of a trace: trace.c. */
+struct jit_part {
+	struct block *block;
+	unsigned first; /* instruction */
+	int32_t page;	/* bytes from the page of the first part */
+	/* How it goes on, unless it is the last: direction, and the step to the next one's page. */
+	uint8_t dir;
+	uint16_t returns_to; /* RET: offset in that page */
+	int64_t page_step;
 };
 
 /* A checked stretch of memory: window.c. */
@@ -47,14 +70,21 @@ struct jit_window {
 
 struct jit {
 	struct emit e, cold; /* what runs, and what is seldom needed, away from it */
-	struct block *block;
 	struct block_cpu *code;
-	struct op *ops; /* behind the head */
-	unsigned n, i;	/* instructions; the one at hand */
-	unsigned half;	/* of the address space, where the block is at home */
-	struct insn in[BLOCK_MAX_INSNS];
-	bool dead[BLOCK_MAX_INSNS];
-	uint8_t guest[JIT_N_CACHE]; /* whose value a cache register has */
+	struct op *ops;	     /* of the first part, behind the head */
+	unsigned n, i;	     /* instructions; the one at hand */
+	unsigned half;	     /* of the address space, where the block is at home */
+	const struct op *at; /* the op that jumps to cold code are about */
+	int32_t page;	     /* jit_part.page, at this point of the code */
+	struct jit_part parts[JIT_MAX_PARTS];
+	unsigned n_parts, part;
+	uint8_t calls[JIT_MAX_CALLS]; /* parts that end with a call not returned from */
+	unsigned depth;
+	const struct op *op[JIT_MAX_INSNS];
+	struct insn in[JIT_MAX_INSNS];
+	bool dead[JIT_MAX_INSNS];    /* nobody reads the flags it sets */
+	bool general[JIT_MAX_INSNS]; /* it has no handler of its own */
+	uint8_t guest[JIT_N_CACHE];  /* whose value a cache register has */
 	uint32_t used[JIT_N_CACHE], tick;
 	struct jit_window windows[JIT_N_WINDOWS];
 	bool sse_checked;
@@ -64,9 +94,17 @@ struct jit {
 	unsigned
 		guess; /* what it held when the block became hot, while it is as on entry: else 0 */
 	uint32_t entry; /* of the block, if its first op is translated: ~0 otherwise */
+	bool in_cold;	/* e and cold have changed places */
 	struct jit_exit exits[JIT_MAX_EXITS];
 	unsigned n_exits;
 };
+
+/* ---- what to translate (trace.c) ---- */
+
+/* @b, and with @trace what follows on it; false: code has changed meanwhile. */
+bool jit_select(struct cpu *cpu, struct jit *j, struct block *b, bool trace);
+/* What runs instruction @i of a block. */
+op_fn jit_handler(const struct block *b, unsigned i);
 
 /* ---- registers (regs.c) ---- */
 
@@ -171,6 +209,13 @@ void jit_check_guess(struct jit *j);
 bool jit_flags(struct jit *j, unsigned cond);
 
 /* Go on to successor @dir of the op @last, as OP_BRANCH does. */
-void jit_go(struct jit *j, unsigned last, unsigned dir);
+void jit_go(struct jit *j, const struct op *last, unsigned dir);
+/* On to the next part of the trace, behind successor @dir of @last. */
+void jit_continue(struct jit *j, const struct op *last, unsigned dir);
+/* The instruction at hand is its part's last, and another part follows. */
+static inline bool jit_continues(const struct jit *j)
+{
+	return j->part + 1 < j->n_parts && j->i + 1 == j->parts[j->part + 1].first;
+}
 
 #endif

@@ -10,7 +10,7 @@ void jit_exit_to(struct jit *j, int cond, enum jit_exit_kind kind)
 		j->e.overflow = true;
 		return;
 	}
-	j->exits[j->n_exits++] = (struct jit_exit){ at, kind, j->i };
+	j->exits[j->n_exits++] = (struct jit_exit){ at, kind, j->in_cold, j->at, j->page };
 }
 
 void jit_tlb_check(struct jit *j, unsigned bytes, bool writes)
@@ -42,7 +42,7 @@ _Static_assert(sizeof(struct tlb_entry) == 32, "shifts above");
 /* RIP-relative operands count from the page: blocks do not know their address. */
 static int64_t displacement(const struct jit *j, const struct insn *in)
 {
-	const struct op *op = &j->ops[j->i];
+	const struct op *op = j->op[j->i];
 
 	return in->disp + (in->base == INSN_REG_RIP ? op->off + op->len : 0);
 }

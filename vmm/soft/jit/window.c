@@ -57,13 +57,16 @@ static bool moves_by(const struct insn *in, unsigned g, int32_t *ret)
 /* Whether @in leaves @g as it is, or (RSP) moves it by something that is added to *at. */
 static bool keeps(const struct insn *in, unsigned g, int32_t *at)
 {
-	int32_t by = in->op == OP_PUSH ? -8 : 8;
+	int32_t by = in->op == OP_PUSH || in->op == OP_CALL ? -8 : 8;
 
 	if (g == HV_RSP &&
-	    (in->op == OP_PUSH || (in->op == OP_POP && in->rm != g) || moves_by(in, g, &by))) {
+	    (in->op == OP_PUSH || in->op == OP_CALL || (in->op == OP_POP && in->rm != g) ||
+	     (in->op == OP_RET && !in->imm) || moves_by(in, g, &by))) {
 		*at += by;
 		return true;
 	}
+	if (in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL || in->op == OP_RET)
+		return true;
 	if (in->op == OP_CMP || in->op == OP_TEST || in->op == OP_PUSH)
 		return true;
 	if (in->op == OP_LEAVE)
@@ -75,6 +78,7 @@ static bool keeps(const struct insn *in, unsigned g, int32_t *at)
 static bool look_ahead(const struct jit *j, unsigned g, struct jit_window *w)
 {
 	unsigned n = 0;
+	bool sure = true; /* what comes here comes to pass */
 	int32_t at = 0;
 
 	*w = (struct jit_window){ .guest = g };
@@ -82,8 +86,10 @@ static bool look_ahead(const struct jit *j, unsigned g, struct jit_window *w)
 		const struct insn *in = &j->in[i];
 		struct access a;
 
-		if (i != j->i && (j->ops[i].fn == op_general || in->op == OP_OTHER))
+		if (i != j->i &&
+		    (j->op[i]->fn == op_general || (in->op == OP_OTHER && !j->general[i])))
 			break;
+		sure &= in->op != OP_JCC || g == HV_RSP;
 		if (access_by(in, g, &a)) {
 			int32_t lo = at + a.off, hi = lo + (int32_t)a.bytes;
 
@@ -91,7 +97,7 @@ static bool look_ahead(const struct jit *j, unsigned g, struct jit_window *w)
 				lo = w->lo;
 			if (n && hi < w->hi)
 				hi = w->hi;
-			if (hi - lo > WINDOW_MAX)
+			if (hi - lo > WINDOW_MAX || (a.writes && !w->writes && !sure))
 				break;
 			w->lo = lo;
 			w->hi = hi;
