@@ -5,9 +5,10 @@
  * Theory of operation. A checkpoint holds the machine, the file server's tables and, in a section
  * of its own, through which ports the container's process is connected. What the guest has written
  * until then is delivered by the machine that is saved, not by the one that goes on with it. A
- * restored machine is held before its first instruction until the container is started: then its
- * process gets the new streams, and the guest the time. Executed processes go on without streams:
- * whoever executed them is not there any more.
+ * checkpoint is taken where init says that nothing else runs (initx/guest/hold.rtg); a restored
+ * machine is held there until the container is started: then its process gets the new streams, and
+ * the guest the time and random numbers of its own before any process runs. Executed processes go
+ * on without streams: whoever executed them is not there any more.
  *
  * Form of the section, little-endian: u32 version, u32 number of the last process, u32 whether the
  * container's process runs, u32 whether on a terminal, three u32 ports (0: none).
@@ -17,19 +18,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "guest_priv.h"
+#include "initx/proto.h"
 #include "snapimage.h"
 
-#define SECTION	      "container"
-#define VERSION	      1
-#define WORDS	      7
-#define KILLED_STATUS 137 /* as whoever is checkpointed away ends elsewhere */
+#define SECTION		 "container"
+#define VERSION		 1
+#define WORDS		 7
+#define KILLED_STATUS	 137 /* as whoever is checkpointed away ends elsewhere */
+
+/* Long: its init is a process among the container's until it is heard. */
+#define HOLD_TIMEOUT_SEC 60
 
 /* ---- saving ---- */
 
@@ -67,6 +74,52 @@ static int save_all(struct guest *g, const struct guest_checkpoint *to, struct e
 	return r;
 }
 
+void guest_checkpoint_held(struct guest *g)
+{
+	pthread_mutex_lock(&g->lock);
+	if (g->hold_state == HOLD_ASKED) {
+		vm_hold(g->vm);
+		g->hold_state = HOLD_REACHED;
+		pthread_cond_signal(&g->hold_cond);
+	}
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void on_hold_over(void *opaque, int result, const uint8_t *answer)
+{
+	(void)opaque;
+	(void)result;
+	(void)answer;
+}
+
+/* Let init see to it that no process of the container runs, and the vCPUs stop then. */
+static int hold_guest(struct guest *g, struct err *err)
+{
+	const struct bell_question q = { .words = { INITX_BELL_HOLD },
+					 .n_words = 1,
+					 .answer_len = 4,
+					 .timeout_ns = HOLD_TIMEOUT_SEC * NSEC_PER_SEC,
+					 .fn = on_hold_over };
+	struct timespec end;
+	bool reached;
+	int r = 0;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += HOLD_TIMEOUT_SEC;
+	pthread_mutex_lock(&g->lock);
+	g->hold_state = HOLD_ASKED;
+	pthread_mutex_unlock(&g->lock);
+	if (bell_ring(&g->bells, &q) < 0)
+		r = -ENOMEM;
+	pthread_mutex_lock(&g->lock);
+	while (g->hold_state == HOLD_ASKED && r == 0)
+		r = -pthread_cond_timedwait(&g->hold_cond, &g->lock, &end);
+	reached = g->hold_state == HOLD_REACHED;
+	g->hold_state = HOLD_NONE;
+	pthread_mutex_unlock(&g->lock);
+	return reached ? 0 : err_errno(err, -r, "hold the container's processes");
+}
+
 int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
 		     size_t *ret_len, struct err *err)
 {
@@ -75,10 +128,12 @@ int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **
 
 	if (g->paused || !g->settling || g->held)
 		return err_set(err, -EBUSY, "the container is not running");
+	r = hold_guest(g, err);
+	if (r < 0)
+		return r;
 	vm_quiesce(g->vm);
 	r = save_all(g, to, err);
 	/* Devices go on, so that what was written arrives; the guest stands still. */
-	vm_hold(g->vm);
 	vm_resume(g->vm);
 	bells_hold(&g->bells);
 	g->held = true;
@@ -189,6 +244,10 @@ int guest_restored_start(struct guest *g, const struct guest_process *gp, struct
 	guest_proc_connect(p, gp->fds, r->terminal, r->ports, r->ours);
 	for (unsigned i = 0; i < 3; i++)
 		r->ours[i] = -1;
+	if (getrandom(g->seed, sizeof(g->seed), 0) != (ssize_t)sizeof(g->seed))
+		return err_errno(err, errno, "random numbers for the guest");
+	g->n_seed = INITX_SEED_WORDS;
+	atomic_store(&g->renewed, true);
 	/* What came before was the saved machine's to deliver. */
 	for (unsigned i = 0; i < 2; i++)
 		p->out[i].moved = vm_vsock_received(g->vm, output_port(p, i));

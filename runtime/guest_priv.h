@@ -9,6 +9,7 @@
 #include "bell.h"
 #include "guest.h"
 #include "guestcmd.h"
+#include "initx/proto.h"
 #include "network.h"
 #include "pump.h"
 #include "sandbox/sandbox.h"
@@ -74,6 +75,14 @@ struct guest {
 	uint64_t ram_bytes;
 	unsigned n_vcpus;
 	atomic_bool hold; /* the vCPUs stop at the next ready signal */
+	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */
+	enum { HOLD_NONE, HOLD_ASKED, HOLD_REACHED } hold_state;
+	pthread_cond_t hold_cond;
+	/* What the guest reads from the mailbox: vCPU threads, the device's lock. */
+	uint64_t clock_ns;   /* whose high half it reads next */
+	atomic_bool renewed; /* a restored guest has not asked yet for: */
+	uint32_t seed[INITX_SEED_WORDS];
+	unsigned n_seed; /* left */
 	struct loop_event restored_event;
 	bool resembles; /* there are others with the same random numbers: renew before use */
 
@@ -119,6 +128,8 @@ void guest_proc_connect(struct guest_proc *p, const int fds[3], bool terminal,
 
 /* ---- guest_checkpoint.c ---- */
 
+/* vCPU threads: HELD was signalled. */
+void guest_checkpoint_held(struct guest *g);
 int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
 		     size_t *ret_len, struct err *err);
 void guest_checkpoint_end(struct guest *g, bool stop);

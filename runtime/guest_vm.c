@@ -33,7 +33,6 @@
 #define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
 #define CHECK_NS      (20 * NSEC_PER_MSEC)
 #define SIGNAL_STATUS 128U
-#define SEED_WORDS    16
 
 /* ---- what init signals: vCPU threads ---- */
 
@@ -41,6 +40,10 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 {
 	struct guest *g = opaque;
 
+	if (value == INITX_SIG_HELD) {
+		guest_checkpoint_held(g);
+		return;
+	}
 	/* It stops behind this store; the loop's thread takes the snapshot and lets it go on. */
 	if (value == INITX_SIG_READY && atomic_exchange(&g->hold, false))
 		vm_hold(g->vm);
@@ -58,6 +61,20 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 			};
 	pthread_mutex_unlock(&g->lock);
 	loop_event_set(&g->signal_event);
+}
+
+/* A word of the mailbox. */
+static uint32_t on_read(void *opaque, uint32_t off)
+{
+	struct guest *g = opaque;
+
+	switch (off) {
+	case INITX_MB_CLOCK: g->clock_ns = clock_realtime_ns(); return (uint32_t)g->clock_ns;
+	case INITX_MB_CLOCK_HIGH: return (uint32_t)(g->clock_ns >> 32);
+	case INITX_MB_RENEW: return atomic_exchange(&g->renewed, false);
+	case INITX_MB_SEED: return g->n_seed ? g->seed[--g->n_seed] : 0;
+	default: return 0;
+	}
 }
 
 /* The entry of port @number, or a free one for number 0; NULL when there is none. */
@@ -291,12 +308,12 @@ static void on_renewed(void *opaque, int result, const uint8_t *answers)
 int guest_renew(struct guest *g, bell_fn fn, struct err *err)
 {
 	struct bell_question q = { .words = { INITX_BELL_TIME, INITX_BELL_SEED },
-				   .n_words = 2 + SEED_WORDS,
+				   .n_words = 2 + INITX_SEED_WORDS,
 				   .answer_len = 8,
 				   .timeout_ns = BELL_TIMEOUT,
 				   .fn = fn,
 				   .opaque = g };
-	const size_t len = SEED_WORDS * sizeof(q.words[0]);
+	const size_t len = INITX_SEED_WORDS * sizeof(q.words[0]);
 
 	guest_renew_time(vm_config_region(g->vm));
 	vm_config_written(g->vm, 0, sizeof(struct initx_program));
@@ -401,9 +418,10 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	for (unsigned i = 0; i < 3; i++)
 		g->restored.ours[i] = -1;
 	g->console = (struct console_backend){ .in_fd = -1, .out_fd = config->console_log_fd };
-	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal };
+	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal, .read = on_read };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_cond_init(&g->hold_cond, NULL);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
 		g->ports[i].fd = -1;
 	*ret = g;

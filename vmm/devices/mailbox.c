@@ -5,7 +5,7 @@
  * Theory of operation. A word keeps what was last written; a write to word 0 hands all of them to
  * the backend while the guest waits in its store. Only the "ready" signal, which starts a new
  * round, clears them, and only after the backend has seen them: no exit code is ever lost. Anything
- * but an aligned 32-bit write to a word is counted and ignored; reads give 0.
+ * but an aligned 32-bit write to a word is counted and ignored; reads are the backend's to answer.
  */
 #include "devices/devices.h"
 
@@ -25,10 +25,11 @@ struct mailbox {
 
 static void mailbox_read(struct device *dev, uint64_t off, unsigned size, uint64_t *ret_val)
 {
-	(void)off;
-	(void)size;
-	(void)dev;
-	*ret_val = 0;
+	const struct mailbox *m = (struct mailbox *)dev;
+
+	*ret_val = m->backend.read && size == 4 && off % 4 == 0
+			   ? m->backend.read(m->backend.opaque, (uint32_t)off)
+			   : 0;
 }
 
 static void mailbox_write(struct device *dev, uint64_t off, unsigned size, uint64_t val)

@@ -32,10 +32,18 @@
 #define INITX_MB_OUT	      0x20 /* bytes its stdout (or terminal) sent to the host, mod 2^32 */
 #define INITX_MB_ERR	      0x24 /* the same of its stderr */
 
+/* Words that are read. */
+#define INITX_MB_CLOCK	      0x40 /* the host's wall clock: low half of its nanoseconds ... */
+#define INITX_MB_CLOCK_HIGH   0x44 /* ... and the high half of what was read last; 0 both: no clock */
+#define INITX_MB_RENEW	      0x48 /* once 1 after HELD in a machine that goes on from a checkpoint, else 0 */
+#define INITX_MB_SEED	      0x4c /* then the next of INITX_SEED_WORDS random words */
+#define INITX_SEED_WORDS      16
+
 #define INITX_SIG_DONE	      0x444f4e45u /* payload or command finished */
 #define INITX_SIG_READY	      0xdeadbeefu /* in the command loop: the snapshot point */
 #define INITX_SIG_USER	      0x55534552u /* payload wants its next chunk of data */
 #define INITX_SIG_ACCEPTED    0x41434345u /* command copied, slot free */
+#define INITX_SIG_HELD	      0x48454c44u /* no other process runs: the point of a checkpoint */
 
 /* Program block at config + 0: header, then u32 relocations, then code. */
 #define INITX_PROGRAM_MAGIC   0xcafebabeu
@@ -183,6 +191,7 @@ struct initx_status {
 #define INITX_BELL_SEED	      0x44454553u /* 64 bytes for the random pool */
 #define INITX_BELL_STAT	      0x53544154u /* answered with struct initx_stat */
 #define INITX_BELL_SYNC	      0x434e5953u
+#define INITX_BELL_HOLD	      0x444c4f48u /* say HELD; answered when the guest has gone on */
 #define INITX_BELL_NET	      0x5754454eu /* "NETW": u32 length, then records of struct initx_net */
 
 #define INITX_KILL_GROUP      1u /* flags: the whole process group */

@@ -97,6 +97,8 @@ struct guest_backend {
 	void (*signal)(void *opaque, uint32_t value, const uint32_t words[GUEST_MAILBOX_WORDS]);
 	/* Optional: a milestone. */
 	void (*timeslice)(void *opaque, uint32_t id);
+	/* Optional: the guest reads the mailbox at an offset that is a multiple of 4. */
+	uint32_t (*read)(void *opaque, uint32_t off);
 };
 
 /* ---- vsock ---- */
