@@ -20,7 +20,7 @@
 
 #define CONTROL_VERSION	 1
 #define CONTROL_TEXT_MAX (3U << 20)
-#define CONTROL_FDS_MAX	 16
+#define CONTROL_FDS_MAX	 67 /* three streams, and as many as can be kept */
 #define CONTROL_NAME	 "control"
 
 enum control_op {
@@ -28,14 +28,14 @@ enum control_op {
 	CONTROL_KILL,	   /* arg0 signal, arg1 CONTROL_KILL_* */
 	CONTROL_PAUSE,
 	CONTROL_RESUME,
-	CONTROL_EXEC,	/* text: process JSON; fds: 0, 1, 2, or the terminal */
+	CONTROL_EXEC, /* text: process JSON; fds: 0, 1, 2, or the terminal; arg0 more, from 3 up */
 	CONTROL_RESIZE, /* arg0 rows, arg1 columns */
 	CONTROL_STATS,	/* reply text: JSON */
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */
 	CONTROL_EXITED, /* arg0: exit status as 0 to 255 */
 	/*
-	 * arg0 CONTROL_CHECKPOINT_*; TAKE: fds: memory, state, page map; reply text: manifest. The guest
-	 * stands still until GO_ON or STOP comes, or the connection breaks.
+	 * arg0 CONTROL_CHECKPOINT_*; TAKE: fds: memory, state, page map; reply text: manifest. The
+	 * guest stands still until GO_ON or STOP comes, or the connection breaks.
 	 */
 	CONTROL_CHECKPOINT,
 	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */

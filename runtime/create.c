@@ -20,6 +20,7 @@
 #include "control.h"
 #include "guest.h"
 #include "guestcmd.h"
+#include "kept.h"
 #include "lifecycle.h"
 #include "network.h"
 #include "oci/hooks.h"
@@ -43,7 +44,7 @@ struct making {
 	int terminal_fd; /* where a terminal's master comes from, in the foreground */
 	pid_t vmm;
 	enum snapshot_mode snapshot;
-	int maker_fd; /* of what publishes a snapshot, or -1 */
+	int maker_fd;	/* of what publishes a snapshot, or -1 */
 	int restore_fd; /* of the directory with a checkpoint, or -1 */
 	struct created result;
 };
@@ -112,10 +113,6 @@ static int read_snapshot_mode(struct making *m, struct err *err)
 static int check_console(const struct making *m, struct err *err)
 {
 	bool terminal = m->config->process->terminal;
-
-	if (m->opt->n_preserve_fds)
-		return err_set(err, -EOPNOTSUPP,
-			       "--preserve-fds: descriptors cannot be passed into a guest yet");
 	if (terminal && !m->opt->console_socket && !m->opt->foreground)
 		return err_set(err, -EINVAL,
 			       "cannot allocate tty if husk will detach without setting console "
@@ -216,6 +213,9 @@ static int fork_vmm(struct making *m, struct err *err)
 	}
 	fd_close(pair[1]);
 	fd_close(term[1]);
+	/* They are the VMM's now. */
+	for (unsigned i = 0; i < m->opt->n_preserve_fds; i++)
+		close(KEPT_FIRST + (int)i);
 	m->vmm_fd = pair[0];
 	m->terminal_fd = term[0];
 	if (m->vmm < 0)
@@ -380,8 +380,11 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .restore_fd = -1,
 			    .vmm = -1,
 			    .result = { .terminal = -1 } };
-	int r = statedir_check_id(opt->id, err);
+	/* First: what is opened here would take the place of a descriptor that is not there. */
+	int r = kept_check(opt->n_preserve_fds, err);
 
+	if (r == 0)
+		r = statedir_check_id(opt->id, err);
 	if (r == 0)
 		r = read_config(&m, err);
 	if (r == 0)
@@ -392,7 +395,8 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
-	/* Before there is anything that it could keep alive. Without one the container starts too. */
+	/* Before there is anything that it could keep alive. Without one the container starts too.
+	 */
 	if (r == 0 && opt->restore_from)
 		r = m.restore_fd = snap_store_open(opt->restore_from, false, err);
 	else if (r == 0 && m.snapshot != SNAPSHOT_OFF)

@@ -16,6 +16,7 @@
 #include "console.h"
 #include "control.h"
 #include "foreground.h"
+#include "kept.h"
 #include "lifecycle.h"
 #include "sandbox/sandbox.h"
 #include "vmmproc.h"
@@ -68,6 +69,9 @@ int execproxy_start(struct execproxy *p, struct err *err)
 
 	if (r < 0)
 		return r;
+	m.arg0 = (int)p->n_kept;
+	for (unsigned i = 0; i < p->n_kept; i++)
+		m.fds[m.n_fds++] = KEPT_FIRST + (int)i;
 	p->control_fd = control_connect(&p->dir, err);
 	if (p->control_fd < 0)
 		return p->control_fd;
@@ -82,6 +86,9 @@ int execproxy_start(struct execproxy *p, struct err *err)
 	if (r < 0)
 		err_set(err, r, "%s", reply.len ? reply.text : err_str(r));
 	control_msg_done(&reply);
+	/* They are the VMM's now. */
+	for (unsigned i = 0; i < p->n_kept; i++)
+		close(KEPT_FIRST + (int)i);
 	return r;
 }
 

@@ -23,6 +23,7 @@ struct execproxy {
 	const char *console_socket;
 	bool terminal;
 	unsigned rows, cols;
+	unsigned n_kept; /* descriptors from KEPT_FIRST up */
 	int control_fd;
 	int master; /* of the terminal, when it is joined with our own */
 	int slave;  /* kept for its size */

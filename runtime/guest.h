@@ -70,6 +70,9 @@ struct guest_process {
 	 * of it and only the first counts. */
 	int fds[3];
 	unsigned rows, cols;
+	/* Its descriptors KEPT_FIRST and up; borrowed array, what it holds taken over as well. */
+	const int *kept;
+	unsigned n_kept;
 };
 
 /* Files to write a checkpoint to, and the process's own page map; borrowed during the call. */

@@ -10,6 +10,7 @@
 #include "guest.h"
 #include "guestcmd.h"
 #include "initx/proto.h"
+#include "kept.h"
 #include "network.h"
 #include "pump.h"
 #include "sandbox/sandbox.h"
@@ -33,6 +34,9 @@ struct guest_proc {
 	unsigned status;
 	uint32_t sent[2]; /* bytes of output it had sent when it ended, mod 2^32 */
 	struct pump in, out[2];
+	struct kept *kept;
+	unsigned n_kept;
+	uint64_t ended_at; /* ns */
 };
 
 /* One word of the mailbox, as it came. */

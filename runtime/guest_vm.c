@@ -32,6 +32,7 @@
 #define BELL_TIMEOUT  (60 * NSEC_PER_SEC)
 #define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
 #define CHECK_NS      (20 * NSEC_PER_MSEC)
+#define KEPT_WAIT     NSEC_PER_SEC
 #define SIGNAL_STATUS 128U
 
 /* ---- what init signals: vCPU threads ---- */
@@ -180,6 +181,9 @@ static void proc_free(struct guest_proc *p)
 	pump_stop(&p->in);
 	pump_stop(&p->out[0]);
 	pump_stop(&p->out[1]);
+	for (unsigned i = 0; i < p->n_kept; i++)
+		kept_stop(&p->kept[i]);
+	free(p->kept);
 	command_free(p->command);
 	free(p);
 }
@@ -190,6 +194,16 @@ static bool is_delivered(const struct guest_proc *p, unsigned stream)
 	const struct pump *out = &p->out[stream];
 
 	return !out->active || (int32_t)((uint32_t)out->moved - p->sent[stream]) >= 0;
+}
+
+/* How much there is to come nobody says: their end does, unless others hold them, and live on. */
+static bool kept_are_delivered(const struct guest_proc *p)
+{
+	for (unsigned i = 0; i < p->n_kept; i++) {
+		if (p->kept[i].out.active)
+			return clock_monotonic_ns() >= p->ended_at + KEPT_WAIT;
+	}
+	return true;
 }
 
 /* Report those that have ended and delivered all. */
@@ -206,7 +220,7 @@ static void settle(void *opaque)
 		next = p->next;
 		if (!p->ended || !p->running)
 			continue;
-		if (!is_delivered(p, 0) || !is_delivered(p, 1)) {
+		if (!is_delivered(p, 0) || !is_delivered(p, 1) || !kept_are_delivered(p)) {
 			waiting = true;
 			continue;
 		}
@@ -232,6 +246,7 @@ static void on_done(struct guest *g, const struct guest_signal *s)
 	if (!p || p->ended || s->result < 0)
 		return;
 	p->ended = true;
+	p->ended_at = clock_monotonic_ns();
 	memcpy(p->sent, s->sent, sizeof(p->sent));
 	p->status =
 		s->term_signal ? SIGNAL_STATUS + (s->term_signal & 127) : (unsigned)s->result & 255;
@@ -485,6 +500,8 @@ static void vmguest_free(struct guest *g)
 struct streams {
 	struct guestcmd_streams cmd;
 	int ours[3];
+	uint32_t kept_ports[KEPT_MAX];
+	int kept[KEPT_MAX]; /* ours, too */
 };
 
 static int open_streams(struct guest *g, const struct guest_process *gp, struct streams *s)
@@ -496,6 +513,13 @@ static int open_streams(struct guest *g, const struct guest_process *gp, struct 
 		if (!s->cmd.ports[i])
 			return -EMFILE;
 	}
+	s->cmd.kept = s->kept_ports;
+	for (; s->cmd.n_kept < gp->n_kept; s->cmd.n_kept++) {
+		n = s->cmd.n_kept;
+		s->kept_ports[n] = new_port(g, &s->kept[n]);
+		if (!s->kept_ports[n])
+			return -EMFILE;
+	}
 	return 0;
 }
 
@@ -504,6 +528,20 @@ static void close_streams(struct guest *g, struct streams *s)
 	for (unsigned i = 0; i < 3; i++) {
 		forget_port(g, s->cmd.ports[i]);
 		fd_close(s->ours[i]);
+	}
+	for (unsigned i = 0; i < s->cmd.n_kept; i++) {
+		forget_port(g, s->kept_ports[i]);
+		fd_close(s->kept[i]);
+	}
+}
+
+static void connect_kept(struct guest_proc *p, const struct guest_process *gp,
+			 const struct streams *s)
+{
+	p->n_kept = gp->n_kept;
+	for (unsigned i = 0; i < p->n_kept; i++) {
+		p->kept[i].port = s->kept_ports[i];
+		kept_start(&p->kept[i], p->guest->loop, gp->kept[i], s->kept[i], on_output_end, p);
 	}
 }
 
@@ -567,6 +605,8 @@ static void start_ended(struct guest_proc *p, int result, const char *why)
 	if (result < 0) {
 		for (unsigned i = 0; i < 3; i++)
 			forget_port(g, p->ports[i]);
+		for (unsigned i = 0; i < p->n_kept; i++)
+			forget_port(g, p->kept[i].port);
 		proc_free(p);
 	} else {
 		p->running = true;
@@ -631,7 +671,9 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 	if (g->held && gp->id == GUEST_INIT_ID)
 		return guest_restored_start(g, gp, err);
 	p = guest_proc_new(g, gp->id);
-	r = p ? open_streams(g, gp, &s) : -ENOMEM;
+	if (p && gp->n_kept)
+		p->kept = calloc(gp->n_kept, sizeof(*p->kept));
+	r = p && (p->kept || !gp->n_kept) ? open_streams(g, gp, &s) : -ENOMEM;
 	if (r < 0)
 		err_errno(err, -r, "streams of a process");
 	if (r == 0)
@@ -640,6 +682,8 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 		close_streams(g, &s);
 		for (unsigned i = 0; i < 3; i++)
 			fd_close(gp->fds[i]);
+		for (unsigned i = 0; i < gp->n_kept; i++)
+			fd_close(gp->kept[i]);
 		if (p)
 			proc_free(p);
 		return r;
@@ -648,6 +692,7 @@ static int vmguest_start(struct guest *g, const struct guest_process *gp, struct
 		last = &(*last)->next_start;
 	*last = p;
 	guest_proc_connect(p, gp->fds, s.cmd.terminal, s.cmd.ports, s.ours);
+	connect_kept(p, gp, &s);
 	start_next(g);
 	return 0;
 }

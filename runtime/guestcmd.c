@@ -2,6 +2,7 @@
 /* A process of a configuration as a command block for the guest's init. */
 #include "guestcmd_priv.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,10 +11,14 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "initx/proto.h"
+#include "kept.h"
 
 #define DEFAULT_UMASK 022
 #define RLIMIT_BYTES  24
 #define IOPRIO_SHIFT  13
+
+static_assert(KEPT_MAX <= INITX_FDS_MAX && KEPT_FIRST + KEPT_MAX <= INITX_FDS_BELOW,
+	      "as many as a guest takes");
 
 const char *guestcmd_step_str(uint32_t step)
 {
@@ -176,7 +181,7 @@ static void add_scheduling(struct guestcmd_build *b, const struct oci_process *p
 
 static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams *s, uint32_t owner)
 {
-	uint32_t stdio[6] = { 0 };
+	uint32_t stdio[6] = { 0 }, kept[2 * KEPT_MAX];
 	uint32_t terminal[4] = { s->rows, s->cols, s->ports[0], owner };
 
 	if (s->terminal)
@@ -188,6 +193,12 @@ static void add_streams(struct guestcmd_build *b, const struct guestcmd_streams 
 		stdio[2 * i + 1] = s->terminal ? 0 : s->ports[i];
 	}
 	guestcmd_add_u32(b, INITX_ITEM_STDIO, stdio, 6);
+	for (unsigned i = 0; i < s->n_kept; i++) {
+		kept[2 * i] = KEPT_FIRST + i;
+		kept[2 * i + 1] = s->kept[i];
+	}
+	if (s->n_kept)
+		guestcmd_add_u32(b, INITX_ITEM_FDS, kept, 2 * (size_t)s->n_kept);
 }
 
 int guestcmd_filter_make(const struct oci_config *config, struct guestcmd_filter *ret,

@@ -8,6 +8,8 @@
 
 struct guestcmd_streams {
 	bool terminal;
+	const uint32_t *kept; /* ports of KEPT_FIRST and up */
+	unsigned n_kept;
 	uint32_t ports[3]; /* of 0, 1, 2; the terminal's in the first; 0: /dev/null */
 	unsigned rows, cols;
 };

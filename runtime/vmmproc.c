@@ -22,6 +22,7 @@
 #include "console.h"
 #include "control.h"
 #include "guest.h"
+#include "kept.h"
 
 #define CONNS_MAX      1024
 /* A busy host starts fifty cold in half of it. */
@@ -155,8 +156,13 @@ static void serve_start(struct conn *c)
 		conn_reply(c, -EBUSY, "cannot start an already running container");
 		return;
 	}
+	int kept[KEPT_MAX];
+
 	for (int i = 0; i < 3; i++)
 		gp.fds[i] = fd_steal(&vp->stdio[i]);
+	gp.kept = kept;
+	for (; gp.n_kept < vp->config->n_preserve_fds; gp.n_kept++)
+		kept[gp.n_kept] = KEPT_FIRST + (int)gp.n_kept;
 	if (p->terminal)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);
 	/* started() may come before start() returns. */
@@ -178,20 +184,22 @@ static void serve_exec(struct conn *c, struct control_msg *m)
 	struct guest_process gp = { .id = ++c->vp->last_id };
 	struct err err = { 0 };
 	int r = oci_process_parse(m->text, m->len, "process", &config, &err);
-	unsigned want;
+	unsigned want, n_kept = (unsigned)m->arg0;
 
 	if (r < 0) {
 		conn_reply(c, r, err.msg);
 		return;
 	}
 	want = config->process->terminal ? 1 : 3;
-	if (m->n_fds != want || c->process) {
+	if (n_kept > KEPT_MAX || m->n_fds != want + n_kept || c->process) {
 		conn_reply(c, -EPROTO, "exec: wrong number of descriptors");
 		return;
 	}
 	gp.process = config->process;
 	for (unsigned i = 0; i < 3; i++)
 		gp.fds[i] = i < want ? fd_steal(&m->fds[i]) : -1;
+	gp.kept = m->fds + want;
+	gp.n_kept = n_kept;
 	m->n_fds = 0;
 	if (config->process->terminal)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);

@@ -18,6 +18,7 @@
 #include "cli/options.h"
 #include "execproxy.h"
 #include "foreground.h"
+#include "kept.h"
 #include "lifecycle.h"
 #include "oci/config.h"
 
@@ -128,8 +129,6 @@ static int prepare(const struct exec_options *opt, char **args, struct execproxy
 		return r;
 	for (size_t i = 0; i < config->warnings.n; i++)
 		log_warn("%s", config->warnings.v[i]);
-	if (opt->n_preserve_fds)
-		return err_set(err, -EOPNOTSUPP, "--preserve-fds: is not supported by exec yet");
 	if (config->process->terminal && opt->detach && !opt->console_socket)
 		return err_set(err, -EINVAL,
 			       "cannot allocate tty if husk will detach without setting console "
@@ -140,6 +139,7 @@ static int prepare(const struct exec_options *opt, char **args, struct execproxy
 		proxy->cols = (unsigned)config->process->console_size->width.v;
 	}
 	proxy->console_socket = opt->console_socket;
+	proxy->n_kept = opt->n_preserve_fds;
 	proxy->process = STEAL_PTR(text);
 	proxy->process_len = len;
 	return 0;
@@ -174,7 +174,9 @@ int cli_exec(int argc, char **argv)
 		return cli_usage("exec", "a command or --process is missing");
 	/* What follows the positional arguments is not ours. */
 	argv[1 + n] = NULL;
-	r = container_load(cli_globals.root_path, argv[1], false, &proxy.dir, &state, &err);
+	r = kept_check(opt.n_preserve_fds, &err);
+	if (r == 0)
+		r = container_load(cli_globals.root_path, argv[1], false, &proxy.dir, &state, &err);
 	if (r == 0)
 		r = check_state(&state, &opt, &err);
 	if (r == 0)
