@@ -103,6 +103,45 @@ GUEST_TEST(io_permission)
 	CHECK_EQ(run_user(u_in_no, 0), GP);
 }
 
+/* Called until they are translated, and longer. Each is "nop", then what ring 3 may not do. */
+USER(hot_cli, "nop; cli; nop; sti; nop; pushfq; cli; popq %rax; ret");
+USER(hot_sti, "nop; sti; pushfq; popq %rax; cli; ret");
+USER(hot_swapgs, "nop; swapgs; rdgsbase %rax; swapgs; ret");
+USER(hot_stac, "nop; stac; pushfq; popq %rax; clac; pushfq; popq %rdx; xorq %rdx, %rax; ret");
+USER(hot_rdtsc, "nop; rdtsc; shlq $32, %rdx; orq %rdx, %rax; ret");
+GUEST_TEST(translated_system_instructions)
+{
+	static const struct {
+		const char *code;
+		uint64_t vector;
+	} codes[] = { { hot_cli, GP }, { hot_sti, GP }, { hot_swapgs, GP }, { hot_stac, UD },
+		      { hot_rdtsc, GP } };
+	uint64_t rax[5], tsc = 0;
+
+	WRITE_CR(4, READ_CR(4) | 0x10000); /* FSGSBASE */
+	wrmsr(0xc0000102, 0x123456789000);
+	for (unsigned turn = 0; turn < 5000; turn++) {
+		for (unsigned i = 0; i < 5; i++)
+			__asm__ volatile("call *%1"
+					 : "=a"(rax[i])
+					 : "r"(codes[i].code)
+					 : "rdx", "rcx", "memory", "cc");
+		CHECK_EQ(rax[0] & FLAG_IF, FLAG_IF);
+		CHECK_EQ(rax[1] & FLAG_IF, FLAG_IF);
+		CHECK_EQ(rax[2], 0x123456789000);
+		CHECK_EQ(rax[3], FLAG_AC);
+		CHECK(rax[4] >= tsc);
+		tsc = rax[4];
+	}
+	open_to_users();
+	WRITE_CR(4, READ_CR(4) | 4); /* TSD */
+	for (unsigned i = 0; i < 5; i++) {
+		if (run_user(codes[i].code, 0) != codes[i].vector)
+			guest_fail("translated", (int)i, "trap", trap.vector, codes[i].vector);
+		CHECK_EQ(trap.rip, (uintptr_t)codes[i].code + 1);
+	}
+}
+
 USER(u_popf, "pushfq; popq %rbx; xorq %rbx, %rbx; pushq $0x3fd7; popfq; pushfq; popq %rax; int $0x80");
 GUEST_TEST(popf_in_ring_3_keeps_if_and_iopl)
 {
@@ -323,6 +362,7 @@ const struct test_entry guest_tests[] = {
 	ENTRY(iret_to_ring_3_and_int_back),
 	ENTRY(ring_3_may_not),
 	ENTRY(io_permission),
+	ENTRY(translated_system_instructions),
 	ENTRY(popf_in_ring_3_keeps_if_and_iopl),
 	ENTRY(syscall_saves_and_masks),
 	ENTRY(sysret_to_64_and_32_bit),
