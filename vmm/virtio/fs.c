@@ -9,7 +9,7 @@
  * for it a moment, with the lock let go. done() comes from a backend's thread, takes the device's
  * lock and returns the chain. Invariants:
  *  1. There is a slot for every descriptor of every queue, so slots never run out.
- *  2. A slot is with the backend or in the free list.
+ *  2. A slot is with the backend, in the free list, or was never used: those have no memory yet.
  *  3. A reset ends when the last slot is back; only then is the backend told to forget.
  * Ref: virtio-v1.2 5.11.
  */
@@ -58,7 +58,8 @@ struct fs {
 	struct virtio_ops vops;
 	const struct fs_backend *backend;
 	char tag[FS_TAG_LEN];
-	struct fs_slot *slots, *free;
+	struct fs_slot *slots, *free; /* those of n_used that are free again */
+	unsigned n_slots, n_used;
 	unsigned n_out;		 /* slots with the backend */
 	struct fs_window window; /* if v.shm_len */
 	struct watch watch;
@@ -135,17 +136,26 @@ static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
 	fs->backend->submit(fs->backend->opaque, &slot->req);
 }
 
+/* A slot for the next request; it stays where it is until it is submitted. NULL: none. */
+static struct fs_slot *next_slot_locked(struct fs *fs)
+{
+	if (!fs->free && fs->n_used < fs->n_slots) {
+		fs->free = &fs->slots[fs->n_used++];
+		fs->free->fs = fs;
+	}
+	return fs->free;
+}
+
 static void fs_notify(struct virtio *v, unsigned queue)
 {
 	struct fs *fs = (struct fs *)v;
 	struct vq *vq = &v->vqs[queue];
 	uint32_t seen = fs->n_done;
 	size_t out_len = 0;
+	struct fs_slot *slot;
 
 	do {
-		while (fs->free && virtio_pop(v, queue, &fs->free->chain)) {
-			struct fs_slot *slot = fs->free;
-
+		while ((slot = next_slot_locked(fs)) && virtio_pop(v, queue, &slot->chain)) {
 			out_len += slot->chain.write_len;
 			if (slot->chain.read_len > FS_MAX_MESSAGE ||
 			    slot->chain.write_len > FS_MAX_MESSAGE) {
@@ -155,7 +165,7 @@ static void fs_notify(struct virtio *v, unsigned queue)
 			fs->free = slot->next;
 			fs_submit(fs, slot, queue);
 		}
-	} while (fs->free && vq_enable_notify(vq));
+	} while (slot && vq_enable_notify(vq));
 	if (queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN)
 		fs_wait_answer(fs, seen);
 }
@@ -271,20 +281,11 @@ static void window_make(struct fs *fs, gpa_t gpa, uint64_t len)
 
 /* ---- life ---- */
 
-/* Untouched slots cost address space only. */
 static int slots_make(struct fs *fs)
 {
-	size_t n = (size_t)FS_QUEUE_SIZE * fs->vops.n_queues;
-
-	fs->slots = calloc(n, sizeof(*fs->slots));
-	if (!fs->slots)
-		return -ENOMEM;
-	while (n--) {
-		fs->slots[n].fs = fs;
-		fs->slots[n].next = fs->free;
-		fs->free = &fs->slots[n];
-	}
-	return 0;
+	fs->n_slots = FS_QUEUE_SIZE * fs->vops.n_queues;
+	fs->slots = calloc(fs->n_slots, sizeof(*fs->slots));
+	return fs->slots ? 0 : -ENOMEM;
 }
 
 int virtio_fs_new(const struct virtio_env *env, const struct vm_fs *config, gpa_t window,
