@@ -90,7 +90,8 @@ struct guest_ops {
 	/* Begin to start the guest. Return: 0; negative errno. */
 	int (*boot)(const struct guest_config *config, struct loop *loop,
 		    const struct guest_events *events, struct guest **ret, struct err *err);
-	void (*free)(struct guest *guest);
+	/* Stop it, for a process that ends next: what its console said is written then. */
+	void (*stop)(struct guest *guest);
 	int (*start)(struct guest *guest, const struct guest_process *process, struct err *err);
 	/*
 	 * Answered by killed() with 0, -ESRCH no such process, or another errno; not with @tag 0. A

@@ -94,7 +94,7 @@ struct guest {
 	struct guest_proc *procs;
 	struct guest_proc *starts;  /* those whose command waits */
 	struct guest_proc *in_slot; /* whose command init has not taken yet */
-	struct loop_timer drain;    /* processes that have ended, with output on the way */
+	struct loop_timer drain;    /* output of a process that has ended went on its way */
 
 	pthread_mutex_t lock;
 	struct loop_event signal_event;

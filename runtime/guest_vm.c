@@ -31,7 +31,6 @@
 
 #define BELL_TIMEOUT  (60 * NSEC_PER_SEC)
 #define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
-#define CHECK_NS      (20 * NSEC_PER_MSEC)
 #define KEPT_WAIT     NSEC_PER_SEC
 #define SIGNAL_STATUS 128U
 
@@ -210,8 +209,8 @@ static bool kept_are_delivered(const struct guest_proc *p)
 static void settle(void *opaque)
 {
 	struct guest *g = opaque;
+	uint64_t look_at = UINT64_MAX;
 	struct guest_proc *next;
-	bool waiting = false;
 
 	for (struct guest_proc *p = g->procs; p; p = next) {
 		uint32_t id = p->id;
@@ -220,17 +219,19 @@ static void settle(void *opaque)
 		next = p->next;
 		if (!p->ended || !p->running)
 			continue;
-		if (!is_delivered(p, 0) || !is_delivered(p, 1) || !kept_are_delivered(p)) {
-			waiting = true;
+		if (!is_delivered(p, 0) || !is_delivered(p, 1))
+			continue;
+		if (!kept_are_delivered(p)) {
+			look_at = MIN(look_at, p->ended_at + KEPT_WAIT);
 			continue;
 		}
 		proc_free(p);
 		g->events.ended(g->events.opaque, id, status);
 	}
-	loop_timer_set(&g->drain, waiting ? clock_monotonic_ns() + CHECK_NS : 0);
+	loop_timer_set(&g->drain, look_at == UINT64_MAX ? 0 : look_at);
 }
 
-static void on_output_end(void *opaque)
+static void on_output(void *opaque)
 {
 	const struct guest_proc *p = opaque;
 
@@ -462,38 +463,18 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	return r < 0 ? err_errno(err, -r, "guest") : 0;
 }
 
-static void vmguest_free(struct guest *g)
+static void vmguest_stop(struct guest *g)
 {
 	struct vm_exit ex;
 
-	if (!g)
+	if (!g->started)
 		return;
-	bells_done(&g->bells);
-	while (g->procs)
-		proc_free(g->procs);
-	if (g->started) {
-		loop_watch_remove(&g->vm_exit);
-		if (g->paused)
-			vm_resume(g->vm);
-		if (g->held)
-			vm_release(g->vm);
-		vm_stop(g->vm);
-		vm_wait(g->vm, &ex);
-	}
-	vm_free(g->vm);
-	share_free(g->share);
-	network_free(g->net);
-	snapshot_plan_done(&g->snap);
-	sandbox_free(g->sandbox);
-	guestcmd_filter_done(&g->filter);
-	loop_event_done(&g->restored_event);
-	loop_event_done(&g->signal_event);
-	loop_timer_done(&g->drain);
-	for (unsigned i = 0; i < GUEST_PORTS; i++)
-		fd_close(g->ports[i].fd);
-	for (unsigned i = 0; i < 3; i++)
-		fd_close(g->restored.ours[i]);
-	free(g);
+	if (g->paused)
+		vm_resume(g->vm);
+	if (g->held)
+		vm_release(g->vm);
+	vm_stop(g->vm);
+	vm_wait(g->vm, &ex);
 }
 
 /* Streams of a process: ports for the command, and our ends of them. */
@@ -541,7 +522,7 @@ static void connect_kept(struct guest_proc *p, const struct guest_process *gp,
 	p->n_kept = gp->n_kept;
 	for (unsigned i = 0; i < p->n_kept; i++) {
 		p->kept[i].port = s->kept_ports[i];
-		kept_start(&p->kept[i], p->guest->loop, gp->kept[i], s->kept[i], on_output_end, p);
+		kept_start(&p->kept[i], p->guest->loop, gp->kept[i], s->kept[i], on_output, p);
 	}
 }
 
@@ -557,12 +538,12 @@ void guest_proc_connect(struct guest_proc *p, const int fds[3], bool terminal,
 		int to = fcntl(ours[0], F_DUPFD_CLOEXEC, 3);
 
 		pump_start(&p->in, loop, in, to, true, NULL, NULL);
-		pump_start(&p->out[0], loop, ours[0], fds[0], false, on_output_end, p);
+		pump_start(&p->out[0], loop, ours[0], fds[0], false, on_output, p);
 		return;
 	}
 	pump_start(&p->in, loop, fds[0], ours[0], true, NULL, NULL);
-	pump_start(&p->out[0], loop, ours[1], fds[1], false, on_output_end, p);
-	pump_start(&p->out[1], loop, ours[2], fds[2], false, on_output_end, p);
+	pump_start(&p->out[0], loop, ours[1], fds[1], false, on_output, p);
+	pump_start(&p->out[1], loop, ours[2], fds[2], false, on_output, p);
 }
 
 static int build_command(struct guest *g, const struct guest_process *gp, const struct streams *s,
@@ -826,7 +807,7 @@ static const struct guest_ops vm_ops = {
 	.real_root = true,
 	.sandboxed = true,
 	.boot = vmguest_boot,
-	.free = vmguest_free,
+	.stop = vmguest_stop,
 	.start = vmguest_start,
 	.kill = vmguest_kill,
 	.resize = vmguest_resize,

@@ -224,12 +224,6 @@ int guestcmd_filter_make(const struct oci_config *config, struct guestcmd_filter
 	return 0;
 }
 
-void guestcmd_filter_done(struct guestcmd_filter *filter)
-{
-	free(filter->bytes);
-	filter->bytes = NULL;
-}
-
 int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *err)
 {
 	CLEANUP(command_freep) struct command *c = NULL;

@@ -23,7 +23,6 @@ struct guestcmd_filter {
 /* Context: before the process is locked down. */
 int guestcmd_filter_make(const struct oci_config *config, struct guestcmd_filter *ret,
 			 struct err *err);
-void guestcmd_filter_done(struct guestcmd_filter *filter);
 
 struct guestcmd {
 	const struct oci_config *config; /* of the container */

@@ -29,16 +29,18 @@ static void arm(struct pump *p)
 		loop_watch_remove(&p->out);
 }
 
+static void report(const struct pump *p)
+{
+	if (p->progress)
+		p->progress(p->opaque);
+}
+
 static void end(struct pump *p)
 {
-	void (*ended)(void *opaque) = p->ended;
-	void *opaque = p->opaque;
-
 	if (p->shut_to)
 		shutdown(p->to, SHUT_WR);
 	pump_stop(p);
-	if (ended)
-		ended(opaque);
+	report(p);
 }
 
 static void on_in(void *opaque, uint32_t events)
@@ -72,16 +74,17 @@ static void on_out(void *opaque, uint32_t events)
 	p->at += (size_t)n;
 	p->len -= (size_t)n;
 	arm(p);
+	report(p);
 }
 
 int pump_start(struct pump *p, struct loop *loop, int from, int to, bool shut_to,
-	       void (*ended)(void *opaque), void *opaque)
+	       void (*progress)(void *opaque), void *opaque)
 {
 	p->loop = loop;
 	p->from = from;
 	p->to = to;
 	p->shut_to = shut_to;
-	p->ended = ended;
+	p->progress = progress;
 	p->opaque = opaque;
 	p->active = true;
 	if (from < 0 || to < 0) {

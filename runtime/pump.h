@@ -24,7 +24,7 @@ struct pump {
 	bool shut_to;	/* at the end: shutdown(to) for writing, in place of close */
 	bool active;	/* not ended yet */
 	uint64_t moved; /* bytes written */
-	void (*ended)(void *opaque);
+	void (*progress)(void *opaque);
 	void *opaque;
 	size_t at, len;
 	char buf[PUMP_BUFFER];
@@ -35,13 +35,13 @@ struct pump {
  * @pump:	Zeroed; stays in place until pump_stop()
  * @from, @to:	Taken over
  * @shut_to:	@to is one direction of a socket that others still read
- * @ended:	The last byte was written, or nobody takes them any more
+ * @progress:	Bytes were written, or it has ended: called from inside the pump, which must stay; or NULL
  *
  * Return: 0; negative errno, with both closed.
  */
 int pump_start(struct pump *pump, struct loop *loop, int from, int to, bool shut_to,
-	       void (*ended)(void *opaque), void *opaque);
-/* Close both ends; no ended(). */
+	       void (*progress)(void *opaque), void *opaque);
+/* Close both ends; no progress(). */
 void pump_stop(struct pump *pump);
 
 #endif

@@ -671,6 +671,7 @@ void vmmproc_main(const struct vmmproc_config *config)
 	loop_run(vp.loop);
 	while (vp.conns)
 		conn_close(vp.conns);
-	guest_backend_ops->free(vp.guest);
+	guest_backend_ops->stop(vp.guest);
+	/* Memory goes faster with the process than piece by piece. */
 	_exit((int)vp.status);
 }

@@ -83,18 +83,14 @@ static void task_free(struct task *t)
 	free(t);
 }
 
-static void fake_free(struct guest *g)
+static void fake_stop(struct guest *g)
 {
-	if (!g)
-		return;
 	while (g->tasks) {
 		kill(-g->tasks->pid, SIGKILL);
 		kill(g->tasks->pid, SIGKILL);
 		waitpid(g->tasks->pid, NULL, 0);
 		task_free(g->tasks);
 	}
-	loop_event_done(&g->ready);
-	free(g);
 }
 
 static void on_end(void *opaque, uint32_t events)
@@ -215,7 +211,7 @@ static void fake_stats(struct guest *g, uint64_t tag)
 static const struct guest_ops fake_ops = {
 	.name = "fake",
 	.boot = fake_boot,
-	.free = fake_free,
+	.stop = fake_stop,
 	.start = fake_start,
 	.kill = fake_kill,
 	.resize = fake_resize,

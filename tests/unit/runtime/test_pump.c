@@ -23,11 +23,23 @@ struct fixture {
 	int in, out; /* the ends that the test holds */
 	size_t got;
 	bool right;
+	unsigned n_progress;
+	uint64_t seen; /* bytes moved, as of the last report */
 };
 
-static void on_ended(void *opaque)
+static void on_deadline(void *opaque)
 {
 	loop_stop(((struct fixture *)opaque)->loop);
+}
+
+static void on_progress(void *opaque)
+{
+	struct fixture *f = opaque;
+
+	f->n_progress++;
+	f->seen = f->pump.moved;
+	if (!f->pump.active)
+		loop_stop(f->loop);
 }
 
 static int setup(void **state)
@@ -35,7 +47,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	if (!f || loop_new(&f->loop, NULL) < 0 ||
-	    loop_timer_init(f->loop, &f->end, on_ended, f) < 0)
+	    loop_timer_init(f->loop, &f->end, on_deadline, f) < 0)
 		return -1;
 	loop_timer_set(&f->end, clock_monotonic_ns() + 20 * NSEC_PER_SEC);
 	f->in = f->out = -1;
@@ -67,7 +79,7 @@ static void start(struct fixture *f, bool shut)
 		assert_int_equal(pipe2(out, O_CLOEXEC), 0);
 	f->in = in[1];
 	f->out = out[0];
-	assert_int_equal(pump_start(&f->pump, f->loop, in[0], out[1], shut, on_ended, f), 0);
+	assert_int_equal(pump_start(&f->pump, f->loop, in[0], out[1], shut, on_progress, f), 0);
 }
 
 static void *write_all(void *opaque)
@@ -114,6 +126,9 @@ static void moves_all_bytes_in_order(void **state)
 	pthread_join(reader, NULL);
 	assert_true(f->right);
 	assert_int_equal(f->got, (BYTES + 999) / 1000 * 1000);
+	/* Every write was told of, and the end. */
+	assert_int_equal(f->seen, f->got);
+	assert_true(f->n_progress > BYTES / PUMP_BUFFER);
 }
 
 static void passes_the_end_on_and_keeps_the_other_direction(void **state)
