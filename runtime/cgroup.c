@@ -157,14 +157,14 @@ static bool is_mounted(const char *controller)
 	       stat(CGROUP_ROOT, &root) == 0 && st.st_dev != root.st_dev;
 }
 
-static int move_in(const char *controller, const char *path, pid_t pid)
+/* Moves the calling thread. On v1 "tasks" with 0 spares the kernel a wait for all CPUs. */
+static int move_in(const char *controller, const char *path, enum layout layout)
 {
-	char dir[PATH_MAX], text[16];
+	char dir[PATH_MAX];
 
-	snprintf(text, sizeof(text), "%d", (int)pid);
 	if (dir_of(dir, controller, path) < 0)
 		return -ENAMETOOLONG;
-	return write_text(dir, "cgroup.procs", text);
+	return write_text(dir, layout == LAYOUT_V1 ? "tasks" : "cgroup.procs", "0");
 }
 
 /* ---- limits ---- */
@@ -398,16 +398,18 @@ static int name_path(const struct oci_config *config, const char *id, char *buf,
 	return n < (int)len ? 0 : -ENAMETOOLONG;
 }
 
-static int make_v1(const char *path, pid_t pid, struct err *err)
+/* Does something for each hierarchy. */
+static int for_each(int (*fn)(const char *controller, const char *path, enum layout layout),
+		    const char *path, enum layout layout, struct err *err)
 {
-	for (unsigned i = 0; i < ARRAY_LEN(v1_controllers); i++) {
-		int r;
+	int r = layout == LAYOUT_V2 ? fn(NULL, path, layout) : 0;
 
+	if (r < 0)
+		return err_errno(err, -r, "cgroup '%s'", path);
+	for (unsigned i = 0; layout == LAYOUT_V1 && i < ARRAY_LEN(v1_controllers); i++) {
 		if (!is_mounted(v1_controllers[i]))
 			continue;
-		r = make_dirs(v1_controllers[i], path, LAYOUT_V1);
-		if (r == 0)
-			r = move_in(v1_controllers[i], path, pid);
+		r = fn(v1_controllers[i], path, layout);
 		if (r < 0)
 			return err_errno(err, -r, "cgroup '%s' in hierarchy '%s'", path,
 					 v1_controllers[i]);
@@ -415,13 +417,10 @@ static int make_v1(const char *path, pid_t pid, struct err *err)
 	return 0;
 }
 
-static int make_v2(const char *path, pid_t pid, struct err *err)
+/* What this user may not do is gone without, unless limits depend on it. */
+static bool is_denied(int r)
 {
-	int r = make_dirs(NULL, path, LAYOUT_V2);
-
-	if (r == 0)
-		r = move_in(NULL, path, pid);
-	return r < 0 ? err_errno(err, -r, "cgroup '%s'", path) : 0;
+	return (r == -EACCES || r == -EPERM || r == -EROFS) && geteuid() != 0;
 }
 
 int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err)
@@ -437,19 +436,42 @@ int cgroup_name(const struct oci_config *config, const char *id, char **ret, str
 	return *ret ? 0 : err_set(err, -ENOMEM, "cgroup: no memory");
 }
 
-int cgroup_create(const struct oci_config *config, const char *path, pid_t pid, struct err *err)
+int cgroup_create(const struct oci_config *config, const char *path, struct err *err)
 {
 	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
 	enum layout layout = find_layout();
 	struct err why = { 0 };
-	int r = layout == LAYOUT_V2 ? make_v2(path, pid, &why) : make_v1(path, pid, &why);
+	int r = for_each(make_dirs, path, layout, &why);
 
 	if (r == 0)
 		r = set_limits(layout, path, res, &why);
 	if (r == 0)
 		return 1;
 	cgroup_remove(path, NULL);
-	if ((r == -EACCES || r == -EPERM || r == -EROFS) && geteuid() != 0) {
+	if (is_denied(r)) {
+		log_warn("%s, running without a cgroup of its own", why.msg);
+		return 0;
+	}
+	return err_set(err, r, "%s", why.msg);
+}
+
+int cgroup_open(const char *path)
+{
+	char dir[PATH_MAX];
+
+	if (!path || find_layout() != LAYOUT_V2 || dir_of(dir, NULL, path) < 0)
+		return -1;
+	return open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+int cgroup_enter(const char *path, struct err *err)
+{
+	struct err why = { 0 };
+	int r = for_each(move_in, path, find_layout(), &why);
+
+	if (r == 0)
+		return 1;
+	if (is_denied(r)) {
 		log_warn("%s, running without a cgroup of its own", why.msg);
 		return 0;
 	}

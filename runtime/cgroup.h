@@ -4,7 +4,9 @@
  *
  * Theory of operation. On cgroup v2 there is one directory, on v1 and on hybrid hosts one in each
  * mounted hierarchy; the same relative path everywhere, which the state remembers. The VMM process
- * is put there before it starts threads, so everything it makes is inside. Without rights to make
+ * is born there (v2), or goes there by itself before it starts threads (v1), so everything it makes is
+ * inside. Moving another process would make the kernel wait until no CPU is in a fork or an exit,
+ * which takes longer than all else that a start needs on the host. Without rights to make
  * directories (an ordinary user) the container runs where the caller is, with a warning, unless
  * limits were asked for.
  */
@@ -34,12 +36,23 @@ uint64_t cgroup_overhead(void);
 int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err);
 
 /**
- * cgroup_create() - Make the directories, set the limits, move a process in
+ * cgroup_create() - Make the directories and set the limits
  *
  * The path is on record by then, so that what a killed create leaves can be found.
  * Return: 1; 0 not allowed to this user, who goes without; negative errno with nothing left.
  */
-int cgroup_create(const struct oci_config *config, const char *path, pid_t pid, struct err *err);
+int cgroup_create(const struct oci_config *config, const char *path, struct err *err);
+
+/* The directory on v2, for a process to be born in. Return: the descriptor; -1. @path NULL: -1. */
+int cgroup_open(const char *path);
+
+/**
+ * cgroup_enter() - Put the calling process into its cgroup
+ *
+ * Context: A process of one thread.
+ * Return: 1; 0 not allowed to this user; negative errno.
+ */
+int cgroup_enter(const char *path, struct err *err);
 
 /* Set limits of an existing one. */
 int cgroup_update(const char *path, const struct oci_resources *res, struct err *err);

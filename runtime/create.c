@@ -44,7 +44,7 @@ struct making {
 	int terminal_fd; /* where a terminal's master comes from, in the foreground */
 	pid_t vmm;
 	enum snapshot_mode snapshot;
-	int maker_fd;	/* of what publishes a snapshot, or -1 */
+	bool has_maker; /* the VMM, of a snapshot */
 	int restore_fd; /* of the directory with a checkpoint, or -1 */
 	struct created result;
 };
@@ -176,7 +176,8 @@ static int namespaces(const struct making *m)
 
 static int fork_vmm(struct making *m, struct err *err)
 {
-	struct sandbox_namespaces ns = { .flags = namespaces(m) };
+	int AUTO_FD cgroup_fd = cgroup_open(m->state.cgroup);
+	struct sandbox_namespaces ns = { .flags = namespaces(m), .cgroup_fd = cgroup_fd };
 	int pair[2], term[2] = { -1, -1 };
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -202,7 +203,6 @@ static int fork_vmm(struct making *m, struct err *err)
 			.n_preserve_fds = m->opt->n_preserve_fds,
 			.parent_fd = pair[1],
 			.snapshot = m->snapshot,
-			.maker_fd = m->maker_fd,
 			.restore_fd = m->restore_fd,
 			.snapshot_wait = m->opt->snapshot_wait,
 		};
@@ -261,11 +261,45 @@ static void last_words(const struct making *m, char *buf, size_t len)
 		memmove(buf, line + 1, strlen(line));
 }
 
+/* Who publishes a snapshot outlives both: a child of this process. Without one the container starts too. */
+static int send_maker(const struct making *m)
+{
+	struct control_msg msg = { .op = CONTROL_REPLY, .fds = { snapmaker_fork(NULL) } };
+	int r;
+
+	msg.n_fds = msg.fds[0] >= 0;
+	r = control_send(m->vmm_fd, &msg);
+	if (msg.n_fds)
+		fd_close(msg.fds[0]);
+	return r;
+}
+
+static int leave_cgroup(struct making *m, struct err *err)
+{
+	cgroup_remove(m->state.cgroup, NULL);
+	free(m->state.cgroup);
+	m->state.cgroup = NULL;
+	return statedir_save(&m->dir, &m->state, err);
+}
+
+/* What the VMM may say on the way to a note that is waited for, each once. */
+static int serve_note(struct making *m, char note, enum vmmproc_note want, struct err *err)
+{
+	if (note == VMMPROC_NO_CGROUP && want == VMMPROC_NAMESPACES && m->state.cgroup)
+		return leave_cgroup(m, err);
+	if (note == VMMPROC_MAKER && want == VMMPROC_READY && !m->has_maker) {
+		m->has_maker = true;
+		return send_maker(m);
+	}
+	return err_set(err, -EPROTO, "VMM process: unexpected note");
+}
+
 /* Wait for one note of the VMM. Return: 0; its error. */
 static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 {
 	char text[2 + ERR_MSG_MAX], why[ERR_MSG_MAX];
 	ssize_t n;
+	int r;
 
 	do
 		n = recv(m->vmm_fd, text, sizeof(text) - 1, 0);
@@ -279,7 +313,10 @@ static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 	text[n] = '\0';
 	if (text[0] == VMMPROC_ERROR)
 		return err_set(err, -EIO, "%s", text + 1);
-	return text[0] == (char)want ? 0 : err_set(err, -EPROTO, "VMM process: unexpected note");
+	if (text[0] == (char)want)
+		return 0;
+	r = serve_note(m, text[0], want, err);
+	return r < 0 ? r : wait_note(m, want, err);
 }
 
 static int run_create_hooks(struct making *m, struct err *err)
@@ -310,30 +347,27 @@ static int receive_terminal(struct making *m, struct err *err)
 	return 0;
 }
 
-static int enter_cgroup(struct making *m, struct err *err)
+/* Its name is on record by now, as the pid will be: delete finds what a killed create leaves. */
+static int make_cgroup(struct making *m, struct err *err)
 {
-	int r = cgroup_create(m->config, m->state.cgroup, m->vmm, err);
+	int r = m->state.cgroup ? cgroup_create(m->config, m->state.cgroup, err) : 1;
 
 	if (r == 0) {
 		free(m->state.cgroup);
 		m->state.cgroup = NULL;
-		return statedir_save(&m->dir, &m->state, err);
 	}
-	return r < 0 ? r : 0;
+	return MIN(r, 0);
 }
 
 static int bring_up(struct making *m, struct err *err)
 {
 	char go = VMMPROC_GO;
-	int r = fork_vmm(m, err);
+	int r = make_cgroup(m, err);
 
-	/* Pid and cgroup are on record before anything can go wrong: delete then finds them. */
-	if (r == 0 && !m->opt->cgroups_disabled)
-		r = cgroup_name(m->config, m->opt->id, &m->state.cgroup, err);
+	if (r == 0)
+		r = fork_vmm(m, err);
 	if (r == 0)
 		r = statedir_save(&m->dir, &m->state, err);
-	if (r == 0 && m->state.cgroup)
-		r = enter_cgroup(m, err);
 	if (r == 0)
 		r = wait_note(m, VMMPROC_NAMESPACES, err);
 	if (r == 0)
@@ -376,7 +410,6 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .dir = STATEDIR_NONE,
 			    .vmm_fd = -1,
 			    .terminal_fd = -1,
-			    .maker_fd = -1,
 			    .restore_fd = -1,
 			    .vmm = -1,
 			    .result = { .terminal = -1 } };
@@ -395,16 +428,13 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = program_check(m.config, m.rootfs, err);
 	if (r == 0)
 		r = fill_state(&m, err);
-	/* Before there is anything that it could keep alive. Without one the container starts too.
-	 */
 	if (r == 0 && opt->restore_from)
 		r = m.restore_fd = snap_store_open(opt->restore_from, false, err);
-	else if (r == 0 && m.snapshot != SNAPSHOT_OFF)
-		m.maker_fd = snapmaker_fork(NULL);
-	if (r > 0)
-		r = 0;
-	if (r == 0)
+	if (r >= 0)
 		r = statedir_create(opt->root, opt->id, &m.dir, err);
+	/* The name is ours from here on: a container that is there already may have the same. */
+	if (r == 0 && !opt->cgroups_disabled)
+		r = cgroup_name(m.config, opt->id, &m.state.cgroup, err);
 	if (r == 0)
 		r = fill_directory(&m, err);
 	if (r == 0)
@@ -418,7 +448,6 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 	}
 	fd_close(m.vmm_fd);
 	fd_close(m.terminal_fd);
-	fd_close(m.maker_fd);
 	fd_close(m.restore_fd);
 	statedir_close(&m.dir);
 	oci_state_done(&m.state);

@@ -58,7 +58,9 @@ struct guest_config {
 	int console_log_fd;		 /* what the guest's kernel and init say; borrowed */
 	enum snapshot_mode snapshot;
 	bool snapshot_wait; /* ready() when the new one is published */
-	int maker_fd;	    /* who publishes it, or -1; taken over by boot() */
+	/* Asked during boot() when one is to be made. Return: of who publishes it; -1 nobody does. */
+	int (*open_maker)(void *opaque);
+	void *maker_opaque;
 	int restore_fd;	    /* directory of the checkpoint to go on with, or -1; borrowed by boot() */
 };
 

@@ -57,7 +57,7 @@ int kept_check(unsigned n, struct err *err)
 	return 0;
 }
 
-void kept_start(struct kept *k, struct loop *loop, int fd, int ours, void (*ended)(void *opaque),
+void kept_start(struct kept *k, struct loop *loop, int fd, int ours, void (*progress)(void *opaque),
 		void *opaque)
 {
 	int mode = fcntl(fd, F_GETFL) & O_ACCMODE;
@@ -69,7 +69,7 @@ void kept_start(struct kept *k, struct loop *loop, int fd, int ours, void (*ende
 	if (mode == O_RDWR)
 		pump_start(&k->in, loop, fcntl(fd, F_DUPFD_CLOEXEC, KEPT_FIRST),
 			   fcntl(ours, F_DUPFD_CLOEXEC, KEPT_FIRST), true, NULL, NULL);
-	pump_start(&k->out, loop, ours, fd, mode == O_RDWR, ended, opaque);
+	pump_start(&k->out, loop, ours, fd, mode == O_RDWR, progress, opaque);
 }
 
 void kept_stop(struct kept *k)

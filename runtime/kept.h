@@ -32,9 +32,9 @@ struct kept {
  * kept_start() - Begin to move bytes
  * @kept:	Zeroed; stays in place until kept_stop()
  * @fd, @ours:	Of the caller, and our end of the stream; taken over
- * @ended:	All that the guest wrote is delivered, and it can write no more
+ * @progress:	As for pump_start(), of what the guest writes
  */
-void kept_start(struct kept *kept, struct loop *loop, int fd, int ours, void (*ended)(void *opaque),
+void kept_start(struct kept *kept, struct loop *loop, int fd, int ours, void (*progress)(void *opaque),
 		void *opaque);
 void kept_stop(struct kept *kept);
 

@@ -91,7 +91,10 @@ static void begin(const struct guest_config *gc, const struct vm_config *vc,
 	struct err err = { 0 };
 	int r;
 
-	if (plan->from == SNAPSHOT_POINT_LATE || (plan->from && !late) || plan->maker_fd < 0)
+	if (plan->from == SNAPSHOT_POINT_LATE || (plan->from && !late))
+		return;
+	plan->maker_fd = gc->open_maker(gc->maker_opaque);
+	if (plan->maker_fd < 0)
 		return;
 	r = snap_begin(plan->store_fd, key, &plan->target, &err);
 	if (r < 0) {
@@ -133,7 +136,6 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 	struct keys keys;
 	int r;
 
-	ret->maker_fd = gc->maker_fd;
 	/* What the guest maps in a window onto files is nowhere in a snapshot. */
 	if (gc->snapshot == SNAPSHOT_OFF || vc->fs[0].window_len)
 		return;

@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "cgroup.h"
 #include "console.h"
 #include "control.h"
 #include "guest.h"
@@ -582,6 +583,20 @@ static int wait_go(int fd, struct err *err)
 	return 0;
 }
 
+/* create answers: this process may not have children that outlive it. */
+static int open_maker(void *opaque)
+{
+	const struct vmmproc *vp = opaque;
+	struct control_msg m = { 0 };
+	int fd = -1;
+
+	if (note(vp->parent_fd, VMMPROC_MAKER) == 0 && control_receive(vp->parent_fd, &m) == 1 &&
+	    m.n_fds == 1)
+		fd = fd_steal(&m.fds[0]);
+	control_msg_done(&m);
+	return fd;
+}
+
 static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 {
 	const struct guest_config gc = { .config = vp->config->config,
@@ -589,7 +604,8 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					 .rootfs = vp->config->rootfs,
 					 .console_log_fd = console_log_fd,
 					 .snapshot = vp->config->snapshot,
-					 .maker_fd = vp->config->maker_fd,
+					 .open_maker = open_maker,
+					 .maker_opaque = vp,
 					 .restore_fd = vp->config->restore_fd,
 					 .snapshot_wait = vp->config->snapshot_wait };
 	const struct guest_events events = { .ready = on_ready,
@@ -607,13 +623,26 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 	return r;
 }
 
+/* Unless it was born there. */
+static int enter_cgroup(const struct vmmproc *vp, struct err *err)
+{
+	const struct vmmproc_config *config = vp->config;
+	int r = config->state->cgroup && config->namespaces->cgroup_fd < 0
+			? cgroup_enter(config->state->cgroup, err)
+			: 1;
+
+	return r == 0 ? note(vp->parent_fd, VMMPROC_NO_CGROUP) : MIN(r, 0);
+}
+
 static int set_up(struct vmmproc *vp, struct err *err)
 {
 	const struct vmmproc_config *config = vp->config;
 	const int own[] = { config->parent_fd, config->dir->fd, config->terminal_master_to,
-			    config->maker_fd, config->restore_fd };
+			    config->restore_fd };
 	int r = sandbox_namespaces_enter(config->namespaces, err);
 
+	if (r == 0)
+		r = enter_cgroup(vp, err);
 	if (r == 0)
 		r = sandbox_close_inherited(3 + config->n_preserve_fds, own, ARRAY_LEN(own), err);
 	if (r == 0)

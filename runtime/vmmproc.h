@@ -6,8 +6,11 @@
  *
  *	VMM                              create
  *	namespaces joined or made
+ *	   'C' ------------------------>  (only if it may not enter the cgroup that was made)
  *	   'N' ------------------------>  hooks that need the pid
  *	   <------------------------ 'G'
+ *	   'M' ------------------------>  (only if a snapshot is to be made)
+ *	   <---------------- descriptor   of a process that will publish it
  *	guest boots, process locked down
  *	   'R' or 'E' message --------->  state "created", pid file
  *
@@ -38,11 +41,12 @@ struct vmmproc_config {
 	enum snapshot_mode snapshot;
 	bool snapshot_wait;
 	int restore_fd; /* directory of a checkpoint to begin with, or -1; taken over */
-	int maker_fd; /* of what publishes a snapshot, or -1; taken over */
 };
 
 enum vmmproc_note {
+	VMMPROC_NO_CGROUP = 'C',
 	VMMPROC_NAMESPACES = 'N',
+	VMMPROC_MAKER = 'M',
 	VMMPROC_READY = 'R',
 	VMMPROC_ERROR = 'E',
 	VMMPROC_GO = 'G'

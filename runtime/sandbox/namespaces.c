@@ -2,6 +2,7 @@
 /* Namespaces of the machine's process. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -43,14 +44,31 @@ static int report(const struct sandbox_namespaces *ns, int errnum, struct err *e
 	return err_errno(err, errnum, "make namespaces");
 }
 
+/* Raw: libc has no fork with flags. Nothing but this thread exists, and it holds no lock. */
+static long fork_into(const struct sandbox_namespaces *ns)
+{
+	struct clone_args args = { .flags = (uint64_t)ns->flags, .exit_signal = SIGCHLD };
+
+	if (ns->cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)ns->cgroup_fd;
+	}
+	return syscall(SYS_clone3, &args, sizeof(args));
+}
+
 pid_t sandbox_fork(struct sandbox_namespaces *ns, struct err *err)
 {
 	long pid;
 
 	prepare(ns);
-	/* Raw: libc has no fork with flags. Nothing but this thread exists, and it holds no lock.
-	 */
-	pid = syscall(SYS_clone, (unsigned long)ns->flags | SIGCHLD, NULL, NULL, NULL, 0UL);
+	pid = fork_into(ns);
+	if (pid < 0 && ns->cgroup_fd >= 0) {
+		ns->cgroup_fd = -1;
+		pid = fork_into(ns);
+	}
+	/* Where a filter does not know clone3(). */
+	if (pid < 0 && errno == ENOSYS)
+		pid = syscall(SYS_clone, (unsigned long)ns->flags | SIGCHLD, NULL, NULL, NULL, 0UL);
 	return pid < 0 ? report(ns, errno, err) : (pid_t)pid;
 }
 

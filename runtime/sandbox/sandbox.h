@@ -42,6 +42,7 @@ enum sandbox_role {
 
 struct sandbox_namespaces {
 	int flags; /* CLONE_NEW*; sandbox_fork() adds CLONE_NEWUSER for callers without rights */
+	int cgroup_fd; /* a version 2 directory to be born in; -1 none, or it could not be */
 	uid_t uid; /* of the caller, filled by sandbox_fork() */
 	gid_t gid;
 };
