@@ -17,10 +17,10 @@
 
 #include "bootx.h"
 
-#define PAGE	    4096ULL
-#define LARGE_PAGE  0x200000ULL
+#define PAGE	   4096ULL
+#define LARGE_PAGE 0x200000ULL
 #ifndef DM_BASE /* tests have it elsewhere */
-#define DM_BASE	    0xffff800000000000ULL
+#define DM_BASE 0xffff800000000000ULL
 #endif
 #define DM_LEN	    0x100000000ULL
 #define HIGH_BASE   0xffffffffc0000000ULL

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Dead code: blocks that cannot be reached, chains of jumps, pure instructions whose result is not
- * used, symbols that nothing refers to. Blocks come out in reverse postorder, so that loops are
- * contiguous and the fall-through is the likely way.
+ * used. Blocks come out in reverse postorder, so that loops are contiguous and the fall-through is
+ * the likely way.
  */
 #include "ir/ir.h"
 
@@ -39,39 +39,6 @@ static void thread_jumps(struct ir_func *f)
 		t->f = thread(f, t->f);
 		if (t->t == t->f)
 			*t = (struct ir_ins){ .op = IR_JMP, .dst = IR_NONE, .t = t->t };
-	}
-}
-
-/* Append a block to its only predecessor when that one jumps to it. */
-static void merge_blocks(struct ir_prog *p, struct ir_func *f)
-{
-	uint32_t *n_preds = arena_alloc(p->scratch, f->blocks.n * sizeof(*n_preds));
-
-	n_preds[0] = 1;
-	for (uint32_t b = 0; b < f->blocks.n; b++) {
-		const struct ir_ins *t = terminator(f, b);
-
-		if (t->op != IR_RET)
-			n_preds[t->t]++;
-		if (t->op == IR_BR)
-			n_preds[t->f]++;
-	}
-	for (uint32_t b = 0; b < f->blocks.n; b++) {
-		struct ir_ins *t = terminator(f, b);
-
-		while (t->op == IR_JMP && n_preds[t->t] == 1 && t->t != b && t->t != 0) {
-			struct ir_block *from = &f->blocks.v[t->t];
-			struct ir_block *to = &f->blocks.v[b];
-
-			n_preds[t->t] = 0;
-			to->ins.n--;
-			for (uint32_t i = 0; i < from->ins.n; i++)
-				VEC_PUSH(p->arena, &to->ins, from->ins.v[i]);
-			from->ins.v[0] =
-				(struct ir_ins){ .op = IR_RET, .dst = IR_NONE, .a = ir_imm(0) };
-			from->ins.n = 1;
-			t = terminator(f, b);
-		}
 	}
 }
 
@@ -113,11 +80,10 @@ static uint32_t order_blocks(struct ir_prog *p, struct ir_func *f, uint32_t *ord
 	return n_out;
 }
 
-static void renumber_blocks(struct ir_prog *p, struct ir_func *f)
+/* Keep the @n blocks of @order, in that order. */
+static void keep_blocks(struct ir_prog *p, struct ir_func *f, const uint32_t *order, uint32_t n)
 {
-	uint32_t *order = arena_alloc(p->scratch, f->blocks.n * sizeof(*order));
 	uint32_t *number = arena_alloc(p->scratch, f->blocks.n * sizeof(*number));
-	uint32_t n = order_blocks(p, f, order);
 	struct ir_block *blocks = arena_alloc(p->scratch, n * sizeof(*blocks));
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -134,6 +100,48 @@ static void renumber_blocks(struct ir_prog *p, struct ir_func *f)
 		if (t->op == IR_BR)
 			t->f = number[t->f];
 	}
+}
+
+/* The instructions of block @from behind those of @to, in place of its jump. */
+static void append_block(struct ir_prog *p, struct ir_func *f, uint32_t to, uint32_t from)
+{
+	struct ir_block *a = &f->blocks.v[to];
+	const struct ir_block *b = &f->blocks.v[from];
+
+	a->ins.n--;
+	for (uint32_t i = 0; i < b->ins.n; i++)
+		VEC_PUSH(p->arena, &a->ins, b->ins.v[i]);
+}
+
+/*
+ * Order the blocks, and append each to its only predecessor when that one jumps to it: such a block
+ * stands right behind that predecessor, so taking it out keeps the order.
+ */
+static void order_and_merge(struct ir_prog *p, struct ir_func *f)
+{
+	uint32_t *order = arena_alloc(p->scratch, f->blocks.n * sizeof(*order));
+	uint32_t *n_preds = arena_alloc(p->scratch, f->blocks.n * sizeof(*n_preds));
+	uint32_t n = order_blocks(p, f, order), kept = 0;
+
+	n_preds[0] = 1;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ir_ins *t = terminator(f, order[i]);
+
+		if (t->op != IR_RET)
+			n_preds[t->t]++;
+		if (t->op == IR_BR)
+			n_preds[t->f]++;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct ir_ins *t = terminator(f, order[i]);
+
+		order[kept++] = order[i];
+		while (i + 1 < n && t->op == IR_JMP && t->t == order[i + 1] && n_preds[t->t] == 1) {
+			append_block(p, f, order[kept - 1], order[++i]);
+			t = terminator(f, order[kept - 1]);
+		}
+	}
+	keep_blocks(p, f, order, kept);
 }
 
 static void count_use(void *opaque, struct ir_val *v)
@@ -154,23 +162,20 @@ static bool is_useless(const struct ir_ins *ins, const uint32_t *uses)
 }
 
 /* Backwards, until nothing more falls away. */
-static void remove_unused(struct ir_prog *p, struct ir_func *f)
+static void remove_unused(struct ir_func *f, uint32_t *uses)
 {
-	uint32_t *uses = arena_alloc(p->scratch, f->n_regs * sizeof(*uses));
 	bool again = true;
 
 	for (uint32_t b = 0; b < f->blocks.n; b++)
-		for (uint32_t i = 0; i < f->blocks.v[b].ins.n; i++)
-			ir_each_use(&f->blocks.v[b].ins.v[i], count_use, uses);
+		IR_EACH(ins, &f->blocks.v[b])
+	ir_each_use(ins, count_use, uses);
 	while (again) {
 		again = false;
 		for (uint32_t b = f->blocks.n; b-- > 0;) {
 			struct ir_block *blk = &f->blocks.v[b];
-			uint32_t w = blk->ins.n;
+			struct ir_ins *end = blk->ins.v + blk->ins.n, *w = end;
 
-			for (uint32_t i = blk->ins.n; i-- > 0;) {
-				struct ir_ins *ins = &blk->ins.v[i];
-
+			for (struct ir_ins *ins = end; ins-- > blk->ins.v;) {
 				if (is_useless(ins, uses)) {
 					ir_each_use(ins, drop_use, uses);
 					again = true;
@@ -179,10 +184,12 @@ static void remove_unused(struct ir_prog *p, struct ir_func *f)
 				if ((ir_ops[ins->op].flags & IRF_C) && ins->dst != IR_NONE &&
 				    !uses[ins->dst])
 					ins->dst = IR_NONE;
-				blk->ins.v[--w] = *ins;
+				if (--w != ins)
+					*w = *ins;
 			}
-			memmove(blk->ins.v, blk->ins.v + w, (blk->ins.n - w) * sizeof(*blk->ins.v));
-			blk->ins.n -= w;
+			if (w != blk->ins.v)
+				memmove(blk->ins.v, w, (size_t)(end - w) * sizeof(*w));
+			blk->ins.n = (uint32_t)(end - w);
 		}
 	}
 }
@@ -192,35 +199,22 @@ static void rename_reg(void *opaque, struct ir_val *v)
 	v->reg = ((uint32_t *)opaque)[v->reg];
 }
 
-static void note_reg(void *opaque, struct ir_val *v)
+/* Close the gaps between the registers that are read, as @map says, or written. */
+static void renumber_regs(struct ir_func *f, uint32_t *map)
 {
-	((uint32_t *)opaque)[v->reg] = 1;
-}
-
-static void renumber_regs(struct ir_prog *p, struct ir_func *f)
-{
-	uint32_t *map = arena_alloc(p->scratch, f->n_regs * sizeof(*map));
 	uint32_t n = f->n_params;
 
+	for (uint32_t b = 0; b < f->blocks.n; b++)
+		IR_EACH(ins, &f->blocks.v[b])
+	if (ins->dst != IR_NONE)
+		map[ins->dst] = 1;
+	for (uint32_t r = 0; r < f->n_params; r++)
+		map[r] = r;
+	for (uint32_t r = f->n_params; r < f->n_regs; r++)
+		map[r] = map[r] ? n++ : 0;
 	for (uint32_t b = 0; b < f->blocks.n; b++) {
-		for (uint32_t i = 0; i < f->blocks.v[b].ins.n; i++) {
-			struct ir_ins *ins = &f->blocks.v[b].ins.v[i];
-
-			ir_each_use(ins, note_reg, map);
-			if (ins->dst != IR_NONE)
-				map[ins->dst] = 1;
-		}
-	}
-	for (uint32_t r = 0; r < f->n_regs; r++) {
-		if (r < f->n_params)
-			map[r] = r;
-		else if (map[r])
-			map[r] = n++;
-	}
-	for (uint32_t b = 0; b < f->blocks.n; b++) {
-		for (uint32_t i = 0; i < f->blocks.v[b].ins.n; i++) {
-			struct ir_ins *ins = &f->blocks.v[b].ins.v[i];
-
+		IR_EACH(ins, &f->blocks.v[b])
+		{
 			ir_each_use(ins, rename_reg, map);
 			if (ins->dst != IR_NONE)
 				ins->dst = map[ins->dst];
@@ -231,93 +225,19 @@ static void renumber_regs(struct ir_prog *p, struct ir_func *f)
 
 void ir_dead(struct ir_prog *p, struct ir_func *f)
 {
+	uint32_t *uses = arena_alloc(p->scratch, f->n_regs * sizeof(*uses));
+
 	thread_jumps(f);
-	renumber_blocks(p, f);
-	merge_blocks(p, f);
-	renumber_blocks(p, f);
-	remove_unused(p, f);
-	renumber_regs(p, f);
+	order_and_merge(p, f);
+	remove_unused(f, uses);
+	renumber_regs(f, uses);
 	arena_clear(p->scratch);
 }
 
-void ir_prune(struct ir_prog *p)
-{
-	uint32_t *stack = arena_alloc(p->arena, p->syms.n * sizeof(*stack));
-	uint32_t top = 0;
-
-	for (uint32_t i = 0; i < p->syms.n; i++)
-		p->syms.v[i].used = false;
-	p->syms.v[p->entry].used = true;
-	stack[top++] = p->entry;
-	while (top) {
-		const struct ir_sym *s = &p->syms.v[stack[--top]];
-
-		if (s->kind == IR_SYM_DATA && s->pointer_to != IR_NONE &&
-		    !p->syms.v[s->pointer_to].used) {
-			p->syms.v[s->pointer_to].used = true;
-			stack[top++] = s->pointer_to;
-		}
-		if (s->kind != IR_SYM_FUNC)
-			continue;
-		for (uint32_t b = 0; b < s->func->blocks.n; b++) {
-			const struct ir_block *blk = &s->func->blocks.v[b];
-
-			for (uint32_t i = 0; i < blk->ins.n; i++) {
-				enum ir_shape sh = ir_ops[blk->ins.v[i].op].shape;
-				uint32_t t = blk->ins.v[i].sym;
-
-				if ((sh != IRS_SYM && sh != IRS_CALL) || p->syms.v[t].used)
-					continue;
-				p->syms.v[t].used = true;
-				stack[top++] = t;
-			}
-		}
-	}
-}
-
-/* Whether a block is there only to jump on: removing dead code again would thread it. */
-static bool has_bare_jump(struct ir_func *f)
+bool ir_has_bare_jump(struct ir_func *f)
 {
 	for (uint32_t b = 0; b < f->blocks.n; b++)
 		if (thread(f, b) != b)
 			return true;
 	return false;
-}
-
-static const char *verified(struct ir_prog *p, const struct ir_sym *s, const char *when)
-{
-	const char *e = ir_verify_func(p, s);
-
-	return e ? arena_printf(p->arena, "%s: %s", when, e) : NULL;
-}
-
-/* Every pass over one function, each with the rules checked behind it. */
-static const char *optimize_func(struct ir_prog *p, struct ir_sym *s)
-{
-	const char *e = verified(p, s, "before optimising");
-
-	for (int round = 0; !e && round < 2; round++) {
-		if (!ir_fold(p, s->func) && round && !has_bare_jump(s->func))
-			break;
-		e = verified(p, s, "after folding");
-		if (!e)
-			ir_dead(p, s->func);
-		if (!e)
-			e = verified(p, s, "after removing dead code");
-	}
-	return e;
-}
-
-const char *ir_optimize(struct ir_prog *p)
-{
-	const char *e = ir_verify_symbols(p);
-
-	if (e)
-		return e;
-	ir_prune(p);
-	for (uint32_t i = 0; !e && i < p->syms.n; i++)
-		if (p->syms.v[i].kind == IR_SYM_FUNC && p->syms.v[i].used)
-			e = optimize_func(p, &p->syms.v[i]);
-	ir_prune(p);
-	return e;
 }

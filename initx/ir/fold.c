@@ -9,8 +9,6 @@
  */
 #include "ir/ir.h"
 
-#include <string.h>
-
 #include "base/checked.h"
 
 struct fact {
@@ -28,7 +26,7 @@ struct folder {
 	uint32_t *n_defs;
 	uint32_t *version;
 	uint32_t block;
-	bool changed;
+	bool cut; /* a branch became a jump */
 };
 
 static bool single(const struct folder *fo, uint32_t r)
@@ -40,13 +38,10 @@ static void count_defs(struct folder *fo)
 {
 	for (uint32_t i = 0; i < fo->f->n_params; i++)
 		fo->n_defs[i]++;
-	for (uint32_t b = 0; b < fo->f->blocks.n; b++) {
-		const struct ir_block *blk = &fo->f->blocks.v[b];
-
-		for (uint32_t i = 0; i < blk->ins.n; i++)
-			if (blk->ins.v[i].dst != IR_NONE)
-				fo->n_defs[blk->ins.v[i].dst]++;
-	}
+	for (uint32_t b = 0; b < fo->f->blocks.n; b++)
+		IR_EACH(ins, &fo->f->blocks.v[b])
+	if (ins->dst != IR_NONE)
+		fo->n_defs[ins->dst]++;
 }
 
 /* Replace a register by what it is known to hold. */
@@ -60,7 +55,6 @@ static void forward(void *opaque, struct ir_val *v)
 	if (k->val.kind == IRV_REG && k->version != fo->version[k->val.reg])
 		return;
 	*v = k->val;
-	fo->changed = true;
 }
 
 static void make_copy(struct ir_ins *ins, struct ir_val v)
@@ -68,6 +62,12 @@ static void make_copy(struct ir_ins *ins, struct ir_val v)
 	ins->op = IR_COPY;
 	ins->a = v;
 	ins->b = (struct ir_val){ 0 };
+}
+
+static void make_jump(struct folder *fo, struct ir_ins *ins, uint32_t to)
+{
+	*ins = (struct ir_ins){ .op = IR_JMP, .dst = IR_NONE, .t = to };
+	fo->cut = true;
 }
 
 static unsigned bits_of(uint64_t v)
@@ -251,7 +251,7 @@ static void fold_memory(struct folder *fo, struct ir_ins *ins)
 	ins->disp = sum;
 }
 
-static void fold_compare(struct ir_ins *ins)
+static void fold_compare(struct folder *fo, struct ir_ins *ins)
 {
 	bool v;
 
@@ -263,7 +263,7 @@ static void fold_compare(struct ir_ins *ins)
 		ins->cc = (uint8_t)ir_cc_swap((enum ir_cc)ins->cc);
 	}
 	if (ins->op == IR_BR && ins->t == ins->f) {
-		*ins = (struct ir_ins){ .op = IR_JMP, .dst = IR_NONE, .t = ins->t };
+		make_jump(fo, ins, ins->t);
 		return;
 	}
 	if (ins->a.kind != IRV_IMM || ins->b.kind != IRV_IMM)
@@ -272,7 +272,7 @@ static void fold_compare(struct ir_ins *ins)
 	if (ins->op == IR_SET)
 		make_copy(ins, ir_imm(v));
 	else
-		*ins = (struct ir_ins){ .op = IR_JMP, .dst = IR_NONE, .t = v ? ins->t : ins->f };
+		make_jump(fo, ins, v ? ins->t : ins->f);
 }
 
 static unsigned result_bits(const struct folder *fo, const struct ir_ins *ins)
@@ -328,7 +328,7 @@ static void fold_ins(struct folder *fo, struct ir_ins *ins)
 	case IRS_UN: fold_unary(fo, ins); break;
 	case IRS_BIN: fold_binary(fo, ins); break;
 	case IRS_CMP:
-	case IRS_BR: fold_compare(ins); break;
+	case IRS_BR: fold_compare(fo, ins); break;
 	case IRS_LD:
 	case IRS_ST: fold_memory(fo, ins); break;
 	case IRS_SLOT:
@@ -351,18 +351,14 @@ bool ir_fold(struct ir_prog *p, struct ir_func *f)
 	fo.version = arena_alloc(p->scratch, f->n_regs * sizeof(*fo.version));
 	count_defs(&fo);
 	for (fo.block = 0; fo.block < f->blocks.n; fo.block++) {
-		struct ir_block *b = &f->blocks.v[fo.block];
-
-		for (uint32_t i = 0; i < b->ins.n; i++) {
-			struct ir_ins *ins = &b->ins.v[i], before = *ins;
-
+		IR_EACH(ins, &f->blocks.v[fo.block])
+		{
 			ir_each_use(ins, forward, &fo);
 			fold_ins(&fo, ins);
-			fo.changed |= memcmp(&before, ins, sizeof(before)) != 0;
 			if (ins->dst != IR_NONE)
 				learn(&fo, ins);
 		}
 	}
 	arena_clear(p->scratch);
-	return fo.changed;
+	return fo.cut;
 }

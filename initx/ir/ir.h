@@ -121,6 +121,10 @@ struct ir_block {
 	VEC(struct ir_ins) ins;
 };
 
+/* Every instruction of a block, which does not grow meanwhile. */
+#define IR_EACH(i, blk) \
+	for (struct ir_ins *i = (blk)->ins.v, *end_ = i + (blk)->ins.n; i < end_; i++)
+
 struct ir_slot {
 	uint32_t size; /* bytes, multiple of 8 */
 };
@@ -143,7 +147,7 @@ struct ir_sym {
 	uint32_t align;
 	uint32_t pointer_to; /* DATA of 8 bytes holding the absolute address of a symbol, or IR_NONE
 			      */
-	bool used;	     /* reachable from the entry, set by ir_prune(); others are ignored */
+	bool used;	     /* reachable from the entry, set by ir_prepare(); others are ignored */
 };
 
 struct ir_prog {
@@ -210,13 +214,18 @@ void ir_print(const struct ir_prog *p, struct strbuf *sb);
  */
 const char *ir_read(struct arena *a, const char *text, size_t len, struct ir_prog *ret_prog);
 
-/* Fold constants, forward copies, simplify branches and addresses. False: nothing changed. */
+/* Fold constants, forward copies, simplify branches and addresses. True: a branch became a jump. */
 bool ir_fold(struct ir_prog *p, struct ir_func *f);
 /* Remove what cannot be reached or is not used; renumber blocks and registers. */
 void ir_dead(struct ir_prog *p, struct ir_func *f);
-/* Mark the symbols reachable from the entry. */
-void ir_prune(struct ir_prog *p);
-/* The whole pipeline. Return: NULL, or ir_verify()'s complaint behind the pass's name. */
-const char *ir_optimize(struct ir_prog *p);
+/* Whether a block is there only to jump on: ir_dead() would thread it. */
+bool ir_has_bare_jump(struct ir_func *f);
+
+/**
+ * ir_prepare() - Mark what is reachable from the entry as used, verify it, and optimise it if asked
+ *
+ * Return: NULL, or ir_verify_func()'s complaint behind the pass's name.
+ */
+const char *ir_prepare(struct ir_prog *p, bool optimize);
 
 #endif

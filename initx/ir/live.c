@@ -5,7 +5,7 @@
  */
 #include "ir/regalloc.h"
 
-#include <string.h>
+#include "base/checked.h"
 
 #define LIVE_MAX_BITSET_BYTES ((size_t)128 << 20)
 
@@ -43,17 +43,17 @@ static void find_global_regs(struct live_state *s)
 	for (uint32_t i = 0; i < f->n_params; i++)
 		see_block(s, i);
 	for (s->block = 0; s->block < f->blocks.n; s->block++) {
-		for (uint32_t i = 0; i < f->blocks.v[s->block].ins.n; i++) {
-			struct ir_ins *ins = &f->blocks.v[s->block].ins.v[i];
-
+		IR_EACH(ins, &f->blocks.v[s->block])
+		{
 			ir_each_use(ins, see_use, s);
 			if (ins->dst != IR_NONE)
 				see_block(s, ins->dst);
 		}
 	}
-	for (uint32_t r = 0; r < f->n_regs; r++)
-		if (s->home[r] == IR_NONE)
-			s->global[r] = s->n_global++;
+	for (uint32_t r = 0; r < f->n_regs; r++) {
+		s->global[r] = s->n_global;
+		s->n_global += s->home[r] == IR_NONE;
+	}
 	s->n_words = (s->n_global + 63) / 64;
 }
 
@@ -86,45 +86,42 @@ static void estimate_frequency(struct live_state *s)
 
 static void extend(struct live_range *r, uint32_t pos)
 {
-	if (pos < r->start)
-		r->start = pos;
-	if (pos > r->end)
-		r->end = pos;
+	r->start = MIN(r->start, pos);
+	r->end = MAX(r->end, pos);
 }
 
 static void use_reg(void *opaque, struct ir_val *v)
 {
 	struct live_state *s = opaque;
+	uint32_t r = v->reg;
 
-	extend(&s->ranges[v->reg], s->pos);
-	s->ranges[v->reg].weight += s->freq[s->block];
-	if (s->home[v->reg] == IR_NONE) {
-		uint32_t g = s->global[v->reg];
-		uint64_t *gen = s->gen + (size_t)s->block * s->n_words;
-		uint64_t *kill = s->kill + (size_t)s->block * s->n_words;
+	extend(&s->ranges[r], s->pos);
+	s->ranges[r].weight += s->freq[s->block];
+	if (s->home[r] == IR_NONE) {
+		uint32_t g = s->global[r];
+		size_t word = (size_t)s->block * s->n_words + g / 64;
 
-		if (!(kill[g / 64] >> (g % 64) & 1))
-			gen[g / 64] |= 1ULL << (g % 64);
+		s->gen[word] |= 1ULL << (g % 64) & ~s->kill[word];
 	}
 }
 
 static void scan_blocks(struct live_state *s, struct live *ret)
 {
 	struct ir_func *f = s->f;
-	VEC(uint32_t) calls = { 0 };
+	uint32_t n_ins = 0, n_calls = 0;
 
+	for (uint32_t b = 0; b < f->blocks.n; b++)
+		n_ins += f->blocks.v[b].ins.n;
+	ret->calls = arena_alloc(s->a, (n_ins + 1) * sizeof(*ret->calls));
 	s->pos = 0;
 	for (s->block = 0; s->block < f->blocks.n; s->block++) {
-		struct ir_block *b = &f->blocks.v[s->block];
-
 		s->first[s->block] = s->pos + 2;
-		for (uint32_t i = 0; i < b->ins.n; i++) {
-			struct ir_ins *ins = &b->ins.v[i];
-
+		IR_EACH(ins, &f->blocks.v[s->block])
+		{
 			s->pos += 2;
 			ir_each_use(ins, use_reg, s);
-			if (ir_ops[ins->op].flags & IRF_C)
-				VEC_PUSH(s->a, &calls, s->pos);
+			n_calls += !!(ir_ops[ins->op].flags & IRF_C);
+			ret->calls[s->pos / 2] = n_calls;
 			if (ins->dst == IR_NONE)
 				continue;
 			extend(&s->ranges[ins->dst], s->pos + 1);
@@ -137,8 +134,6 @@ static void scan_blocks(struct live_state *s, struct live *ret)
 		}
 		s->last[s->block] = s->pos + 1;
 	}
-	ret->calls = calls.v;
-	ret->n_calls = calls.n;
 	ret->n_positions = s->pos + 2;
 }
 

@@ -6,6 +6,8 @@
  */
 #include "ir/regalloc.h"
 
+#include "base/checked.h"
+
 #define N_PHYS 32
 
 struct scan {
@@ -17,22 +19,13 @@ struct scan {
 	int8_t *hint_phys;	 /* register it should have, -1 none */
 	uint32_t *hint_virt;	 /* register it is copied from or to, IR_NONE none */
 	uint32_t busy;		 /* mask of physical registers in use */
+	uint32_t soonest;	 /* none of them is free before this position */
 	uint32_t active[N_PHYS]; /* virtual register in each physical one, IR_NONE free */
 };
 
 static bool spans_call(const struct scan *s, const struct live_range *r)
 {
-	uint32_t lo = 0, hi = s->live.n_calls;
-
-	while (lo < hi) { /* first call behind the start */
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (s->live.calls[mid] > r->start)
-			hi = mid;
-		else
-			lo = mid + 1;
-	}
-	return lo < s->live.n_calls && s->live.calls[lo] < r->end;
+	return s->live.calls[(r->end - 1) / 2] > s->live.calls[r->start / 2];
 }
 
 static void hint_args(struct scan *s, const struct ir_ins *ins, const uint8_t *phys)
@@ -49,8 +42,8 @@ static void find_hints(struct scan *s)
 		s->hint_virt[r] = IR_NONE;
 	}
 	for (uint32_t b = 0; b < s->f->blocks.n; b++) {
-		for (uint32_t i = 0; i < s->f->blocks.v[b].ins.n; i++) {
-			const struct ir_ins *ins = &s->f->blocks.v[b].ins.v[i];
+		IR_EACH(ins, &s->f->blocks.v[b])
+		{
 			enum ir_shape sh = ir_ops[ins->op].shape;
 
 			if (ins->op == IR_CALL || ins->op == IR_CALLR)
@@ -72,12 +65,18 @@ static void find_hints(struct scan *s)
 
 static void expire(struct scan *s, uint32_t pos)
 {
+	if (pos <= s->soonest)
+		return;
+	s->soonest = UINT32_MAX;
 	for (uint32_t left = s->busy; left; left &= left - 1) {
 		unsigned p = (unsigned)__builtin_ctz(left);
+		uint32_t end = s->live.ranges[s->active[p]].end;
 
-		if (s->live.ranges[s->active[p]].end < pos) {
+		if (end < pos) {
 			s->active[p] = IR_NONE;
 			s->busy &= ~(1u << p);
+		} else {
+			s->soonest = MIN(s->soonest, end);
 		}
 	}
 }
@@ -94,6 +93,7 @@ static void give(struct scan *s, uint32_t r, unsigned p)
 	s->out->used |= 1u << p;
 	s->busy |= 1u << p;
 	s->active[p] = r;
+	s->soonest = MIN(s->soonest, s->live.ranges[r].end);
 }
 
 static float cost(const struct scan *s, uint32_t r)
@@ -125,7 +125,7 @@ static void place(struct scan *s, uint32_t r)
 	bool spans = spans_call(s, l);
 	uint32_t allowed = s->regs->callee_saved | (spans ? 0 : s->regs->caller_saved);
 	uint32_t free, victim = IR_NONE;
-	float best = cost(s, r);
+	float best;
 
 	expire(s, l->start);
 	free = ~s->busy & allowed;
@@ -133,6 +133,7 @@ static void place(struct scan *s, uint32_t r)
 		give(s, r, choose(s, r, free, s->regs->caller_saved));
 		return;
 	}
+	best = cost(s, r);
 	for (unsigned p = 0; p < N_PHYS; p++) {
 		uint32_t v = s->active[p];
 

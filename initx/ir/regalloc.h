@@ -13,8 +13,7 @@ struct live_range {
 
 struct live {
 	struct live_range *ranges;
-	uint32_t *calls; /* positions of instructions that clobber registers, ascending */
-	uint32_t n_calls;
+	uint32_t *calls;      /* how many of the instructions up to number i clobber registers */
 	uint32_t n_positions; /* all of them are below */
 };
 

@@ -4,63 +4,66 @@
 
 #include <inttypes.h>
 
-/* What an instruction of each shape has. */
-#define HAS_A	   1
-#define HAS_B	   2
-#define A_IS_BASE  4 /* a register, a constant or a stack slot */
-#define A_IS_SLOT  8
-#define HAS_SYM	   16
-#define HAS_T	   32
-#define HAS_F	   64
-#define HAS_CC	   128
-#define MAY_RESULT 256
-#define RESULT	   (512 | MAY_RESULT)
-#define HAS_ARGS   1024
+/* Kinds of value, as a set. */
+#define NOTHING	   (1 << IRV_NONE)
+#define VALUE	   (1 << IRV_REG | 1 << IRV_IMM)
+#define STACK	   (1 << IRV_SLOT)
+#define BASE	   (VALUE | STACK)
 
-static const uint16_t shapes[] = {
-	[IRS_UN] = HAS_A | RESULT,
-	[IRS_BIN] = HAS_A | HAS_B | RESULT,
-	[IRS_CMP] = HAS_A | HAS_B | HAS_CC | RESULT,
-	[IRS_LD] = HAS_A | A_IS_BASE | RESULT,
-	[IRS_ST] = HAS_A | A_IS_BASE | HAS_B,
-	[IRS_SLOT] = HAS_A | A_IS_SLOT | RESULT,
-	[IRS_SYM] = HAS_SYM | RESULT,
-	[IRS_CALL] = HAS_SYM | HAS_ARGS | MAY_RESULT,
-	[IRS_CALLR] = HAS_A | HAS_ARGS | MAY_RESULT,
-	[IRS_SYSC] = HAS_A | HAS_ARGS | MAY_RESULT,
-	[IRS_NONE] = 0,
-	[IRS_JMP] = HAS_T,
-	[IRS_BR] = HAS_A | HAS_B | HAS_CC | HAS_T | HAS_F,
-	[IRS_RET] = HAS_A,
+/* What else an instruction may or must have. */
+#define MAY_RESULT 1
+#define NO_RESULT  2 /* is fine */
+#define LAST	   4 /* stands at the end of a block, and only there */
+#define HAS_SYM	   8
+#define HAS_T	   16
+#define HAS_F	   32
+#define HAS_CC	   64
+#define HAS_ARGS   128
+#define MORE	   (HAS_SYM | HAS_T | HAS_F | HAS_CC | HAS_ARGS)
+
+/* Operands a and b, and the rest, by shape. */
+#define RULE_UN	   VALUE, NOTHING, MAY_RESULT
+#define RULE_BIN   VALUE, VALUE, MAY_RESULT
+#define RULE_CMP   VALUE, VALUE, MAY_RESULT | HAS_CC
+#define RULE_LD	   BASE, NOTHING, MAY_RESULT
+#define RULE_ST	   BASE, VALUE, NO_RESULT
+#define RULE_SLOT  STACK, NOTHING, MAY_RESULT
+#define RULE_SYM   NOTHING, NOTHING, MAY_RESULT | HAS_SYM
+#define RULE_CALL  NOTHING, NOTHING, MAY_RESULT | NO_RESULT | HAS_SYM | HAS_ARGS
+#define RULE_CALLR VALUE, NOTHING, MAY_RESULT | NO_RESULT | HAS_ARGS
+#define RULE_SYSC  VALUE, NOTHING, MAY_RESULT | NO_RESULT | HAS_ARGS
+#define RULE_NONE  NOTHING, NOTHING, NO_RESULT
+#define RULE_JMP   NOTHING, NOTHING, NO_RESULT | LAST | HAS_T
+#define RULE_BR	   VALUE, VALUE, NO_RESULT | LAST | HAS_CC | HAS_T | HAS_F
+#define RULE_RET   VALUE, NOTHING, NO_RESULT | LAST
+
+static const struct rule {
+	uint8_t a, b; /* sets of kinds */
+	uint8_t has;
+} rules[IR_MAX_] = {
+#define OP(name, text, shape, flags) [IR_##name] = { RULE_##shape },
+#include "ir/ops.def"
+#undef OP
 };
 
-static bool is_value(const struct ir_func *f, const struct ir_val *v)
+struct verifier {
+	const struct ir_prog *p;
+	const struct ir_func *f;
+	uint32_t limit[IRV_SLOT + 1]; /* of the number in a value of each kind */
+};
+
+static inline bool is_one_of(const struct verifier *v, const struct ir_val *x, unsigned kinds)
 {
-	return v->kind == IRV_IMM || (v->kind == IRV_REG && v->reg < f->n_regs);
+	return kinds >> x->kind & 1 && x->reg < v->limit[x->kind];
 }
 
-static bool is_slot(const struct ir_func *f, const struct ir_val *v)
-{
-	return v->kind == IRV_SLOT && v->reg < f->slots.n;
-}
-
-static const char *check_args(const struct ir_func *f, const struct ir_ins *ins)
-{
-	if (ins->n_args > IR_MAX_ARGS)
-		return "too many arguments";
-	for (unsigned i = 0; i < ins->n_args; i++)
-		if (!is_value(f, &ins->args[i]))
-			return "bad argument";
-	return NULL;
-}
-
-static const char *check_sym(const struct ir_prog *p, const struct ir_ins *ins)
+static const char *check_sym(const struct verifier *v, const struct ir_ins *ins)
 {
 	const struct ir_sym *s;
 
-	if (ins->sym >= p->syms.n)
+	if (ins->sym >= v->p->syms.n)
 		return "symbol out of range";
-	s = &p->syms.v[ins->sym];
+	s = &v->p->syms.v[ins->sym];
 	if (ins->op != IR_CALL)
 		return NULL;
 	if (s->kind != IR_SYM_FUNC)
@@ -70,67 +73,78 @@ static const char *check_sym(const struct ir_prog *p, const struct ir_ins *ins)
 	return NULL;
 }
 
-static const char *check_a(const struct ir_func *f, const struct ir_val *a, unsigned has)
+static const char *check_more(const struct verifier *v, const struct ir_ins *ins, unsigned has)
 {
-	if (has & A_IS_SLOT)
-		return is_slot(f, a) ? NULL : "stack slot out of range";
-	if (is_value(f, a) || ((has & A_IS_BASE) && is_slot(f, a)))
-		return NULL;
-	return a->kind == IRV_SLOT ? "stack slot where none may stand" : "bad first operand";
+	if ((has & HAS_CC) && ins->cc >= IR_CC_MAX_)
+		return "bad condition";
+	if (((has & HAS_T) && ins->t >= v->f->blocks.n) ||
+	    ((has & HAS_F) && ins->f >= v->f->blocks.n))
+		return "branch to a block that is not there";
+	if (ins->n_args && !(has & HAS_ARGS))
+		return "arguments where none may be";
+	if (ins->n_args > IR_MAX_ARGS)
+		return "too many arguments";
+	for (unsigned i = 0; i < ins->n_args; i++)
+		if (!is_one_of(v, &ins->args[i], VALUE))
+			return "bad argument";
+	return has & HAS_SYM ? check_sym(v, ins) : NULL;
 }
 
-static const char *check_ins(const struct ir_prog *p, const struct ir_func *f,
-			     const struct ir_ins *ins, bool last)
+static inline const char *check_ins(const struct verifier *v, const struct ir_ins *ins, bool last)
 {
-	const char *e = NULL;
-	unsigned has;
+	const struct rule *rule;
 
 	if (ins->op >= IR_MAX_)
 		return "unknown operation";
-	has = shapes[ir_ops[ins->op].shape];
-	if (!!(ir_ops[ins->op].flags & IRF_T) != last)
+	rule = &rules[ins->op];
+	if (!!(rule->has & LAST) != last)
 		return last ? "block does not end in a terminator" : "terminator inside a block";
-	if (ins->dst == IR_NONE ? (has & RESULT) == RESULT : !(has & MAY_RESULT))
-		return "result where none may be, or missing";
-	if (ins->dst != IR_NONE && ins->dst >= f->n_regs)
-		return "result register out of range";
-	if (has & HAS_A)
-		e = check_a(f, &ins->a, has);
-	if (!e && (has & HAS_B) && !is_value(f, &ins->b))
-		e = "bad second operand";
-	if (!e && (has & HAS_CC) && ins->cc >= IR_CC_MAX_)
-		e = "bad condition";
-	if (!e && (has & HAS_SYM))
-		e = check_sym(p, ins);
-	if (!e &&
-	    (((has & HAS_T) && ins->t >= f->blocks.n) || ((has & HAS_F) && ins->f >= f->blocks.n)))
-		e = "branch to a block that is not there";
-	if (!e && ins->n_args)
-		e = has & HAS_ARGS ? check_args(f, ins) : "arguments where none may be";
-	return e;
+	if (!(rule->has & (ins->dst < v->limit[IRV_REG] ? MAY_RESULT : NO_RESULT)) ||
+	    (ins->dst >= v->limit[IRV_REG] && ins->dst != IR_NONE))
+		return "result where none may be, missing, or out of range";
+	if (!is_one_of(v, &ins->a, rule->a))
+		return "bad first operand";
+	if (!is_one_of(v, &ins->b, rule->b))
+		return "bad second operand";
+	return (rule->has & MORE) | ins->n_args ? check_more(v, ins, rule->has) : NULL;
+}
+
+static const char *check_block(const struct verifier *v, const struct ir_block *blk,
+			       uint32_t *ret_at)
+{
+	const struct ir_ins *i = blk->ins.v, *last = i + blk->ins.n - 1;
+	const char *e = NULL;
+
+	if (!blk->ins.n)
+		return "the block is empty";
+	while (i < last && !(e = check_ins(v, i, false)))
+		i++;
+	*ret_at = (uint32_t)(i - blk->ins.v);
+	return e ? e : check_ins(v, last, true);
 }
 
 const char *ir_verify_func(const struct ir_prog *p, const struct ir_sym *s)
 {
 	const struct ir_func *f = s->func;
+	const struct verifier v = { .p = p,
+				    .f = f,
+				    .limit = { [IRV_NONE] = UINT32_MAX,
+					       [IRV_REG] = f->n_regs,
+					       [IRV_IMM] = UINT32_MAX,
+					       [IRV_SLOT] = f->slots.n } };
 
 	if (!f->blocks.n)
 		return arena_printf(p->arena, "@%s: no blocks", s->name);
 	if (f->n_params > IR_MAX_ARGS || f->n_params > f->n_regs)
 		return arena_printf(p->arena, "@%s: too many parameters", s->name);
 	for (uint32_t b = 0; b < f->blocks.n; b++) {
-		const struct ir_block *blk = &f->blocks.v[b];
+		uint32_t at = 0;
+		const char *e = check_block(&v, &f->blocks.v[b], &at);
 
-		if (!blk->ins.n)
-			return arena_printf(p->arena, "@%s: b%" PRIu32 " is empty", s->name, b);
-		for (uint32_t i = 0; i < blk->ins.n; i++) {
-			const char *e = check_ins(p, f, &blk->ins.v[i], i + 1 == blk->ins.n);
-
-			if (e)
-				return arena_printf(p->arena,
-						    "@%s: b%" PRIu32 " instruction %" PRIu32 ": %s",
-						    s->name, b, i, e);
-		}
+		if (e)
+			return arena_printf(p->arena,
+					    "@%s: b%" PRIu32 " instruction %" PRIu32 ": %s",
+					    s->name, b, at, e);
 	}
 	return NULL;
 }

@@ -3,7 +3,6 @@
 #include "rtg/arena.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -147,6 +146,16 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
 	return arena_strndup(a, buf, (size_t)n);
 }
 
+bool arena_extend(struct arena *a, const void *p, size_t old, size_t new)
+{
+	size_t from = (old + 15) & ~(size_t)15, to = (new + 15) & ~(size_t)15;
+
+	if (!p || (const uint8_t *)p + from != a->cur || to - from > (size_t)(a->end - a->cur))
+		return false;
+	a->cur += to - from;
+	return true;
+}
+
 void *arena_grow(struct arena *a, void *v, uint32_t n, uint32_t *cap, size_t elem_size)
 {
 	uint32_t new_cap = *cap ? *cap * 2 : 4;
@@ -154,6 +163,10 @@ void *arena_grow(struct arena *a, void *v, uint32_t n, uint32_t *cap, size_t ele
 
 	if (new_cap < *cap)
 		arena_fail(a, 1);
+	if (arena_extend(a, v, *cap * elem_size, new_cap * elem_size)) {
+		*cap = new_cap;
+		return v;
+	}
 	p = arena_alloc(a, new_cap * elem_size);
 	if (n)
 		memcpy(p, v, n * elem_size);

@@ -11,6 +11,7 @@
 #define INITX_RTG_ARENA_H
 
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -46,7 +47,7 @@ static inline void *arena_alloc(struct arena *a, size_t n)
 	size_t room = (size_t)(a->end - a->cur);
 	uint8_t *p = a->cur;
 
-	if (!p || n > room || ((n + 15) & ~(size_t)15) > room)
+	if (!p || n > room) /* room is a multiple of 16 */
 		return arena_alloc_slow(a, n);
 	a->cur += (n + 15) & ~(size_t)15;
 	return p;
@@ -58,7 +59,10 @@ char *arena_strndup(struct arena *a, const char *s, size_t len);
 /* snprintf into the arena. */
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* The array @v of @n elements, moved to twice the room (at least 4). Sets *cap. */
+/* Whether @p of @old bytes, if it was allocated last, now has @new bytes where it stands. */
+bool arena_extend(struct arena *a, const void *p, size_t old, size_t new);
+
+/* The array @v of @n elements with twice the room (at least 4), perhaps moved. Sets *cap. */
 void *arena_grow(struct arena *a, void *v, uint32_t n, uint32_t *cap, size_t elem_size);
 
 #define VEC(type)                \

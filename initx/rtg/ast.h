@@ -7,6 +7,7 @@
 
 #include "rtg/arena.h"
 #include "rtg/diag.h"
+#include "rtg/ident.h"
 #include "rtg/lex.h"
 
 /* Nesting beyond this is refused, so that no pass runs out of stack. */
@@ -49,13 +50,6 @@ struct cval {
 	};
 };
 
-struct ident {
-	const char *s;
-	uint32_t len, hash;
-	struct ident *next; /* in its hash bucket */
-	struct sym *sym;    /* innermost meaning */
-};
-
 enum sym_kind { SYM_CONST, SYM_VAR, SYM_GLOBAL, SYM_FUNC, SYM_TYPE, SYM_INTRINSIC };
 
 enum const_state { CONST_TODO, CONST_BUSY, CONST_DONE };
@@ -91,16 +85,16 @@ enum expr_kind {
 /* Most of a compilation's memory is these: small types, and fields that never meet share a place.
  */
 struct expr {
-	uint8_t kind;  /* enum expr_kind */
-	uint8_t op;    /* enum tok: EXPR_UNARY, EXPR_BINARY */
-	bool is_const; /* by the checker, like type, val, sym and intrinsic */
-	uint8_t intrinsic;
+	uint32_t kind : 4;     /* enum expr_kind */
+	uint32_t op : 7;       /* enum tok: EXPR_UNARY, EXPR_BINARY */
+	uint32_t depth : 14;   /* of the tree below: AST_MAX_DEPTH */
+	uint32_t is_const : 1; /* by the checker, like type, val, sym and intrinsic */
+	uint32_t intrinsic : 6;
 	src_pos_t pos; /* of the operator for binary ones */
 	src_pos_t start;
-	uint32_t depth;
+	uint32_t n_args;
 	struct cval val;
 	struct type type;
-	uint32_t n_args;
 	union {
 		struct ident *name; /* EXPR_NAME */
 		struct expr *x;	    /* operand; callee; indexed */
@@ -193,6 +187,7 @@ struct func {
 	struct label *labels;
 	bool prelude; /* part of the compiler's own run-time support */
 	bool broken;  /* parse error inside the signature */
+	bool has_labels;
 };
 
 struct global {
@@ -208,18 +203,6 @@ struct unit {
 	struct const_decl *consts, **consts_tail;
 	struct global *globals, **globals_tail;
 };
-
-#define IDENT_BUCKETS 1024
-
-struct idents {
-	struct ident *buckets[IDENT_BUCKETS];
-};
-
-/* The record of a name, or NULL when no source has it. */
-struct ident *ident_find(const struct idents *ids, const char *name);
-
-/* The one record of a name, made when it is new. */
-struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint32_t len);
 
 /**
  * parse_file() - Add one source file to @unit

@@ -109,22 +109,15 @@ static void enter_universe(struct checker *k)
 	struct sym *s;
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		s = declare(k,
-			    ident_get(&c->arena, &c->ids, types[i].name,
-				      (uint32_t)strlen(types[i].name)),
-			    SYM_TYPE, 0);
+		s = declare(k, ident_get(&c->arena, &c->ids, types[i].name), SYM_TYPE, 0);
 		s->type.kind = types[i].kind;
 	}
 	for (unsigned i = 1; i < INTR_MAX_; i++) {
-		s = declare(k,
-			    ident_get(&c->arena, &c->ids, intrinsic_names[i],
-				      (uint32_t)strlen(intrinsic_names[i])),
-			    SYM_INTRINSIC, 0);
+		s = declare(k, ident_get(&c->arena, &c->ids, intrinsic_names[i]), SYM_INTRINSIC, 0);
 		s->intrinsic = i;
 	}
 	for (int i = 0; i < 2; i++) {
-		s = declare(k, ident_get(&c->arena, &c->ids, i ? "true" : "false", i ? 4 : 5),
-			    SYM_CONST, 0);
+		s = declare(k, ident_get(&c->arena, &c->ids, i ? "true" : "false"), SYM_CONST, 0);
 		s->type.kind = TYPE_BOOL;
 		s->val.i = i;
 		s->state = CONST_DONE;
@@ -267,8 +260,6 @@ static void check_var(struct checker *k, struct stmt *s)
 			      type_name(&k->c->arena, t));
 			t.kind = TYPE_INVALID;
 		}
-	} else if (!s->type) {
-		ERROR(k, s->pos, "'%s' has neither type nor value", s->name->s);
 	}
 	s->sym = declare(k, s->name, SYM_VAR, s->pos);
 	s->sym->type = t;
@@ -521,7 +512,8 @@ static void check_func(struct checker *k, struct func *f)
 		p->sym = declare(k, p->name, SYM_VAR, p->pos);
 		p->sym->type = p->t;
 	}
-	collect_labels(k, f->body->body);
+	if (f->has_labels)
+		collect_labels(k, f->body->body);
 	check_stmts(k, f->body->body);
 	check_gotos(k);
 	for (struct label *l = f->labels; l; l = l->next)
@@ -560,7 +552,7 @@ static void check_signature(struct checker *k, struct func *f)
 static void check_main(struct checker *k)
 {
 	struct compiler *c = k->c;
-	struct sym *s = ident_get(&c->arena, &c->ids, "main", 4)->sym;
+	struct sym *s = ident_get(&c->arena, &c->ids, "main")->sym;
 
 	if (!s || s->kind != SYM_FUNC)
 		ERROR(k, 1, "there is no function 'main'");

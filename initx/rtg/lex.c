@@ -18,107 +18,95 @@ const char *tok_name(enum tok t)
 	return t < TOK_MAX_ ? names[t] : "?";
 }
 
-#define K(text, kind)                        \
-	{                                    \
-		text, sizeof(text) - 1, kind \
-	}
-
 static const struct {
 	const char *s;
-	uint32_t len;
 	enum tok kind;
 } keywords[] = {
-	K("break", TOK_BREAK),
-	K("case", TOK_RESERVED),
-	K("chan", TOK_RESERVED),
-	K("const", TOK_CONST),
-	K("continue", TOK_CONTINUE),
-	K("default", TOK_RESERVED),
-	K("defer", TOK_RESERVED),
-	K("else", TOK_ELSE),
-	K("fallthrough", TOK_RESERVED),
-	K("for", TOK_FOR),
-	K("func", TOK_FUNC),
-	K("go", TOK_RESERVED),
-	K("goto", TOK_GOTO),
-	K("if", TOK_IF),
-	K("import", TOK_RESERVED),
-	K("interface", TOK_RESERVED),
-	K("map", TOK_RESERVED),
-	K("package", TOK_PACKAGE),
-	K("range", TOK_RESERVED),
-	K("return", TOK_RETURN),
-	K("select", TOK_RESERVED),
-	K("struct", TOK_RESERVED),
-	K("switch", TOK_RESERVED),
-	K("type", TOK_RESERVED),
-	K("var", TOK_VAR),
+	{ "break", TOK_BREAK },
+	{ "case", TOK_RESERVED },
+	{ "chan", TOK_RESERVED },
+	{ "const", TOK_CONST },
+	{ "continue", TOK_CONTINUE },
+	{ "default", TOK_RESERVED },
+	{ "defer", TOK_RESERVED },
+	{ "else", TOK_ELSE },
+	{ "fallthrough", TOK_RESERVED },
+	{ "for", TOK_FOR },
+	{ "func", TOK_FUNC },
+	{ "go", TOK_RESERVED },
+	{ "goto", TOK_GOTO },
+	{ "if", TOK_IF },
+	{ "import", TOK_RESERVED },
+	{ "interface", TOK_RESERVED },
+	{ "map", TOK_RESERVED },
+	{ "package", TOK_PACKAGE },
+	{ "range", TOK_RESERVED },
+	{ "return", TOK_RETURN },
+	{ "select", TOK_RESERVED },
+	{ "struct", TOK_RESERVED },
+	{ "switch", TOK_RESERVED },
+	{ "type", TOK_RESERVED },
+	{ "var", TOK_VAR },
 };
 
-/* Where the keywords with a first letter begin, plus one; they are sorted. */
-static const uint8_t keyword_at[256] = {
-	['b'] = 1,  ['c'] = 2,	['d'] = 6,  ['e'] = 8,	['f'] = 9,  ['g'] = 12, ['i'] = 14,
-	['m'] = 17, ['p'] = 18, ['r'] = 19, ['s'] = 21, ['t'] = 24, ['v'] = 25,
-};
-
-/* What follows one leading character: itself doubled, '=', both, or nothing. TOK_BAD: no such form.
- */
+/* What a character that starts an operator gives: alone, before '=', doubled, doubled before '=';
+ * 0: no such form. */
 static const struct {
-	char c;
-	enum tok plain, assign, twice, twice_assign;
-} operators[] = {
-	{ '<', TOK_LT, TOK_LE, TOK_SHL, TOK_SHL_ASSIGN },
-	{ '>', TOK_GT, TOK_GE, TOK_SHR, TOK_SHR_ASSIGN },
-	{ '=', TOK_ASSIGN, TOK_EQ, TOK_BAD, TOK_BAD },
-	{ '!', TOK_NOT, TOK_NE, TOK_BAD, TOK_BAD },
-	{ '&', TOK_AND, TOK_AND_ASSIGN, TOK_LAND, TOK_BAD },
-	{ '|', TOK_OR, TOK_OR_ASSIGN, TOK_LOR, TOK_BAD },
-	{ '+', TOK_ADD, TOK_ADD_ASSIGN, TOK_INC, TOK_BAD },
-	{ '-', TOK_SUB, TOK_SUB_ASSIGN, TOK_DEC, TOK_BAD },
-	{ '*', TOK_MUL, TOK_MUL_ASSIGN, TOK_BAD, TOK_BAD },
-	{ '/', TOK_DIV, TOK_DIV_ASSIGN, TOK_BAD, TOK_BAD },
-	{ '%', TOK_REM, TOK_REM_ASSIGN, TOK_BAD, TOK_BAD },
-	{ '^', TOK_XOR, TOK_XOR_ASSIGN, TOK_BAD, TOK_BAD },
-	{ ':', TOK_COLON, TOK_DEFINE, TOK_BAD, TOK_BAD },
+	uint8_t plain, assign, twice, twice_assign;
+} operators[128] = {
+	['('] = { TOK_LPAREN },
+	[')'] = { TOK_RPAREN },
+	['{'] = { TOK_LBRACE },
+	['}'] = { TOK_RBRACE },
+	['['] = { TOK_LBRACK },
+	[']'] = { TOK_RBRACK },
+	[','] = { TOK_COMMA },
+	[';'] = { TOK_SEMI },
+	['.'] = { TOK_DOT },
+	['<'] = { TOK_LT, TOK_LE, TOK_SHL, TOK_SHL_ASSIGN },
+	['>'] = { TOK_GT, TOK_GE, TOK_SHR, TOK_SHR_ASSIGN },
+	['='] = { TOK_ASSIGN, TOK_EQ },
+	['!'] = { TOK_NOT, TOK_NE },
+	['&'] = { TOK_AND, TOK_AND_ASSIGN, TOK_LAND },
+	['|'] = { TOK_OR, TOK_OR_ASSIGN, TOK_LOR },
+	['+'] = { TOK_ADD, TOK_ADD_ASSIGN, TOK_INC },
+	['-'] = { TOK_SUB, TOK_SUB_ASSIGN, TOK_DEC },
+	['*'] = { TOK_MUL, TOK_MUL_ASSIGN },
+	['/'] = { TOK_DIV, TOK_DIV_ASSIGN },
+	['%'] = { TOK_REM, TOK_REM_ASSIGN },
+	['^'] = { TOK_XOR, TOK_XOR_ASSIGN },
+	[':'] = { TOK_COLON, TOK_DEFINE },
 };
-
-static enum tok punctuation(int c)
-{
-	switch (c) {
-	case '(': return TOK_LPAREN;
-	case ')': return TOK_RPAREN;
-	case '{': return TOK_LBRACE;
-	case '}': return TOK_RBRACE;
-	case '[': return TOK_LBRACK;
-	case ']': return TOK_RBRACK;
-	case ',': return TOK_COMMA;
-	case ';': return TOK_SEMI;
-	case '.': return TOK_DOT;
-	default: return TOK_BAD;
-	}
-}
 
 /* A copy with zeroes behind it, so that looking a few bytes ahead needs no check. */
-#define MAX_AHEAD 2
+#define MAX_AHEAD 8
 
-void lex_init(struct lexer *lx, struct arena *arena, struct diag_list *diags, uint32_t file)
+void lex_keywords(struct arena *arena, struct idents *ids)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keywords); i++)
+		ident_get(arena, ids, keywords[i].s)->keyword = (uint8_t)keywords[i].kind;
+}
+
+void lex_init(struct lexer *lx, struct arena *arena, struct idents *ids, struct diag_list *diags,
+	      uint32_t file)
 {
 	const struct src_file *f = &diags->files.v[file];
-	char *copy = arena_alloc(arena, (size_t)f->len + MAX_AHEAD + 1);
+	uint8_t *copy = arena_alloc(arena, (size_t)f->len + MAX_AHEAD + 1);
 
 	if (f->len)
 		memcpy(copy, f->text, f->len);
-	*lx = (struct lexer){
-		.arena = arena, .diags = diags, .text = copy, .len = f->len, .base = f->base
-	};
+	*lx = (struct lexer){ .arena = arena,
+			      .ids = ids,
+			      .diags = diags,
+			      .text = copy,
+			      .at = copy,
+			      .end = copy + f->len,
+			      .base = f->base };
 }
 
-/* The byte @ahead of the next one, at most MAX_AHEAD; -1 behind the end. */
-static int lex_peek(const struct lexer *lx, uint32_t ahead)
+static src_pos_t position(const struct lexer *lx, const uint8_t *at)
 {
-	int c = (unsigned char)lx->text[lx->off + ahead];
-
-	return c || lx->off + ahead < lx->len ? c : -1;
+	return lx->base + (src_pos_t)(at - lx->text);
 }
 
 /* Classes of characters, for the loops that see most of a source. */
@@ -132,27 +120,17 @@ static const uint8_t classes[256] = {
 	['_'] = C_LETTER,
 };
 
-static bool is_letter(int c)
+/* Behind the characters of class @mask that start at @at. */
+static inline const uint8_t *span(const uint8_t *at, uint8_t mask)
 {
-	return c >= 0 && (classes[c] & C_LETTER);
+	while (classes[*at] & mask)
+		at++;
+	return at;
 }
 
-static bool is_digit(int c)
+static int digit_value(uint8_t c)
 {
-	return c >= 0 && (classes[c] & C_DIGIT);
-}
-
-/* Offset behind the characters of class @mask that start at @off. */
-static uint32_t span(const struct lexer *lx, uint32_t off, uint8_t mask)
-{
-	while (classes[(uint8_t)lx->text[off]] & mask)
-		off++;
-	return off;
-}
-
-static int digit_value(int c)
-{
-	if (is_digit(c))
+	if (c >= '0' && c <= '9')
 		return c - '0';
 	if (c >= 'a' && c <= 'f')
 		return c - 'a' + 10;
@@ -161,90 +139,76 @@ static int digit_value(int c)
 	return -1;
 }
 
+/* Past a comment that may have several lines; true when it has. */
+static bool skip_comment(struct lexer *lx)
+{
+	const uint8_t *start = lx->at;
+	const uint8_t *close = memmem(start + 2, (size_t)(lx->end - start - 2), "*/", 2);
+
+	lx->at = close ? close + 2 : lx->end;
+	if (!close)
+		diag_error(lx->diags, position(lx, start), "comment is not closed");
+	return memchr(start, '\n', (size_t)(lx->at - start)) != NULL;
+}
+
 /* Skips blanks and comments; true when a newline that counts was crossed. */
-static bool lex_skip(struct lexer *lx)
+static inline bool lex_skip(struct lexer *lx, bool want_semi)
 {
 	for (;;) {
-		int c;
+		const uint8_t *at = span(lx->at, C_BLANK), *eol;
 
-		lx->off = span(lx, lx->off, C_BLANK);
-		c = lex_peek(lx, 0);
-		if (c == '\n') {
-			if (lx->want_semi)
+		lx->at = at;
+		if (*at == '\n') {
+			if (want_semi)
 				return true;
-			lx->off++;
-		} else if (c == '/' && lex_peek(lx, 1) == '/') {
-			const char *end = memchr(lx->text + lx->off, '\n', lx->len - lx->off);
-
-			lx->off = end ? (uint32_t)(end - lx->text) : lx->len;
-		} else if (c == '/' && lex_peek(lx, 1) == '*') {
-			uint32_t start = lx->off;
-			bool newline = false;
-
-			lx->off += 2;
-			while (lex_peek(lx, 0) >= 0 &&
-			       !(lex_peek(lx, 0) == '*' && lex_peek(lx, 1) == '/')) {
-				newline |= lex_peek(lx, 0) == '\n';
-				lx->off++;
-			}
-			if (lex_peek(lx, 0) < 0)
-				diag_error(lx->diags, lx->base + start, "comment is not closed");
-			else
-				lx->off += 2;
-			if (newline && lx->want_semi)
-				return true;
-		} else {
-			break;
+			lx->at++;
+		} else if (*at != '/') {
+			return false;
+		} else if (at[1] == '/') {
+			eol = memchr(at, '\n', (size_t)(lx->end - at));
+			lx->at = eol ? eol : lx->end;
+		} else if (at[1] != '*') {
+			return false;
+		} else if (skip_comment(lx) && want_semi) {
+			return true;
 		}
 	}
-	return false;
 }
 
-static enum tok keyword(const struct token *t)
+static __attribute__((noinline)) void lex_ident(struct lexer *lx, struct token *t)
 {
-	for (size_t i = keyword_at[(uint8_t)t->s[0]]; i && i <= ARRAY_LEN(keywords); i++) {
-		if (keywords[i - 1].s[0] != t->s[0])
-			break;
-		if (keywords[i - 1].len == t->len && !memcmp(keywords[i - 1].s, t->s, t->len))
-			return keywords[i - 1].kind;
-	}
-	return TOK_IDENT;
+	const uint8_t *start = lx->at;
+	uint64_t head = le64_load(start);
+	uint32_t len;
+
+	lx->at = span(start, C_LETTER | C_DIGIT);
+	len = (uint32_t)(lx->at - start);
+	if (len < 8)
+		head &= (1ULL << (8 * len)) - 1;
+	t->ident = ident_get_word(lx->arena, lx->ids, (const char *)start, len, head);
+	t->kind = t->ident->keyword ? (enum tok)t->ident->keyword : TOK_IDENT;
 }
 
-static void lex_ident(struct lexer *lx, struct token *t)
-{
-	const char *s = lx->text + lx->off;
-	uint32_t h = IDENT_HASH_START;
-
-	t->s = s;
-	for (; classes[(uint8_t)*s] & (C_LETTER | C_DIGIT); s++)
-		h = ident_hash_step(h, *s);
-	t->len = (uint32_t)(s - t->s);
-	t->hash = h;
-	lx->off += t->len;
-	t->kind = keyword(t);
-}
-
-static void lex_number(struct lexer *lx, struct token *t)
+static __attribute__((noinline)) void lex_number(struct lexer *lx, struct token *t)
 {
 	unsigned radix = 10;
 	uint64_t v = 0;
 	bool overflow = false, any = false, bad = false;
-	int c;
 
 	t->kind = TOK_INT;
-	if (lex_peek(lx, 0) == '0') {
-		c = lex_peek(lx, 1) | 0x20;
+	if (lx->at[0] == '0') {
+		int c = lx->at[1] | 0x20;
+
 		radix = c == 'x' ? 16 : c == 'o' ? 8 : c == 'b' ? 2 : 10;
 		if (radix != 10)
-			lx->off += 2;
-		else if (is_digit(lex_peek(lx, 1)))
+			lx->at += 2;
+		else if (classes[lx->at[1]] & C_DIGIT)
 			radix = 8; /* Go's old octal */
 	}
-	for (; (c = lex_peek(lx, 0)) >= 0 && (is_letter(c) || is_digit(c)); lx->off++) {
-		int d = digit_value(c);
+	for (; classes[*lx->at] & (C_LETTER | C_DIGIT); lx->at++) {
+		int d = digit_value(*lx->at);
 
-		if (c == '_')
+		if (*lx->at == '_')
 			continue;
 		if (d < 0 || (unsigned)d >= radix) {
 			bad = true;
@@ -261,29 +225,29 @@ static void lex_number(struct lexer *lx, struct token *t)
 }
 
 /* One character of a literal after the backslash. Returns the byte, or -1 after an error. */
-static int lex_escape(struct lexer *lx, int quote)
+static int lex_escape(struct lexer *lx, uint8_t quote)
 {
-	src_pos_t pos = lx->base + lx->off - 1;
-	int c = lex_peek(lx, 0);
+	src_pos_t pos = position(lx, lx->at - 1);
 	static const char from[] = "ntrabfv\\0";
 	static const char to[] = "\n\t\r\a\b\f\v\\\0";
+	uint8_t c = *lx->at;
 
-	if (c < 0 || c == '\n') {
+	if (lx->at == lx->end || c == '\n') {
 		diag_error(lx->diags, pos, "escape sequence is cut off");
 		return -1;
 	}
-	lx->off++;
+	lx->at++;
 	if (c == quote)
 		return c;
 	for (size_t i = 0; i < sizeof(from) - 1; i++)
 		if (from[i] == c)
 			return (unsigned char)to[i];
 	if (c == 'x') {
-		int hi = digit_value(lex_peek(lx, 0));
-		int lo = hi < 0 ? -1 : digit_value(lex_peek(lx, 1));
+		int hi = digit_value(lx->at[0]);
+		int lo = hi < 0 ? -1 : digit_value(lx->at[1]);
 
 		if (lo >= 0) {
-			lx->off += 2;
+			lx->at += 2;
 			return hi * 16 + lo;
 		}
 	}
@@ -294,16 +258,19 @@ static int lex_escape(struct lexer *lx, int quote)
 static __attribute__((noinline)) void lex_string(struct lexer *lx, struct token *t)
 {
 	struct strbuf sb = { .arena = lx->arena };
-	int quote = lex_peek(lx, 0), c;
+	uint8_t quote = *lx->at++;
+	const uint8_t *close = memchr(lx->at, quote, (size_t)(lx->end - lx->at));
 
-	lx->off++;
+	strbuf_reserve(&sb, close ? (size_t)(close - lx->at) + 1 : 1);
 	t->kind = TOK_STRING;
-	while ((c = lex_peek(lx, 0)) != quote) {
-		if (c < 0 || (c == '\n' && quote == '"')) {
+	while (*lx->at != quote) {
+		int c = *lx->at;
+
+		if (lx->at == lx->end || (c == '\n' && quote == '"')) {
 			diag_error(lx->diags, t->pos, "string is not closed");
 			break;
 		}
-		lx->off++;
+		lx->at++;
 		if (c == '\\' && quote == '"') {
 			c = lex_escape(lx, quote);
 			if (c < 0)
@@ -311,96 +278,86 @@ static __attribute__((noinline)) void lex_string(struct lexer *lx, struct token 
 		}
 		strbuf_putc(&sb, (char)c);
 	}
-	if (c == quote)
-		lx->off++;
+	if (*lx->at == quote)
+		lx->at++;
 	t->len = (uint32_t)sb.len;
 	strbuf_putc(&sb, '\0');
 	t->s = sb.s;
 }
 
-static void lex_char(struct lexer *lx, struct token *t)
+static __attribute__((noinline)) void lex_char(struct lexer *lx, struct token *t)
 {
-	int c;
+	int c = *++lx->at;
 
-	lx->off++;
 	t->kind = TOK_INT;
-	c = lex_peek(lx, 0);
-	if (c < 0 || c == '\n' || c == '\'') {
+	t->num = 0;
+	if (lx->at == lx->end || c == '\n' || c == '\'') {
 		diag_error(lx->diags, t->pos, "empty or unfinished character");
-		if (c == '\'')
-			lx->off++;
+		lx->at += c == '\'';
 		return;
 	}
-	lx->off++;
+	lx->at++;
 	if (c == '\\')
 		c = lex_escape(lx, '\'');
 	t->num = c < 0 ? 0 : (uint64_t)c;
-	if (lex_peek(lx, 0) == '\'') {
-		lx->off++;
+	if (*lx->at == '\'') {
+		lx->at++;
 		return;
 	}
 	diag_error(lx->diags, t->pos, "a character literal holds one byte");
-	while ((c = lex_peek(lx, 0)) >= 0 && c != '\n' && c != ';')
-		lx->off++, c = c == '\'' ? '\n' : c;
+	while (lx->at < lx->end && *lx->at != '\n' && *lx->at != ';')
+		if (*lx->at++ == '\'')
+			break;
 }
 
-static void lex_operator(struct lexer *lx, struct token *t)
+static __attribute__((noinline)) void lex_operator(struct lexer *lx, struct token *t)
 {
-	int c = lex_peek(lx, 0), c1 = lex_peek(lx, 1), c2 = lex_peek(lx, 2);
+	uint8_t c = lx->at[0], c1 = lx->at[1], row = c < 128 ? c : 0;
+	enum tok kind = operators[row].plain;
 
-	t->kind = punctuation(c);
-	lx->off++;
-	if (t->kind != TOK_BAD)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(operators); i++) {
-		if (operators[i].c != c)
-			continue;
-		t->kind = operators[i].plain;
-		if (c1 == c && c2 == '=' && operators[i].twice_assign != TOK_BAD) {
-			t->kind = operators[i].twice_assign;
-			lx->off += 2;
-		} else if (c1 == c && operators[i].twice != TOK_BAD) {
-			t->kind = operators[i].twice;
-			lx->off++;
-		} else if (c1 == '=' && operators[i].assign != TOK_BAD) {
-			t->kind = operators[i].assign;
-			lx->off++;
-		}
-		return;
+	lx->at++;
+	if (!kind) {
+		kind = TOK_BAD;
+		diag_error(lx->diags, t->pos, "character 0x%02x does not belong here", c);
+	} else if (c1 == c && lx->at[1] == '=' && operators[row].twice_assign) {
+		kind = operators[row].twice_assign;
+		lx->at += 2;
+	} else if (c1 == c && operators[row].twice) {
+		kind = operators[row].twice;
+		lx->at++;
+	} else if (c1 == '=' && operators[row].assign) {
+		kind = operators[row].assign;
+		lx->at++;
 	}
-	diag_error(lx->diags, t->pos, "character 0x%02x does not belong here", (unsigned)c);
+	t->kind = kind;
 }
 
 /* Go's rule: after these a newline ends the statement. */
-static bool ends_statement(enum tok k)
-{
-	return k == TOK_IDENT || k == TOK_INT || k == TOK_STRING || k == TOK_BREAK ||
-	       k == TOK_CONTINUE || k == TOK_RETURN || k == TOK_INC || k == TOK_DEC ||
-	       k == TOK_RPAREN || k == TOK_RBRACK || k == TOK_RBRACE;
-}
+#define BIT(k) (1ULL << TOK_##k)
+static const uint64_t ends_statement = BIT(IDENT) | BIT(INT) | BIT(STRING) | BIT(BREAK) |
+				       BIT(CONTINUE) | BIT(RETURN) | BIT(INC) | BIT(DEC) |
+				       BIT(RPAREN) | BIT(RBRACK) | BIT(RBRACE);
+_Static_assert(TOK_MAX_ <= 64, "a bit for each token");
 
 void lex_next(struct lexer *lx, struct token *t)
 {
-	bool newline = lex_skip(lx);
-	int c = lex_peek(lx, 0);
+	bool want_semi = ends_statement >> t->kind & 1;
+	bool newline = lex_skip(lx, want_semi);
+	uint8_t c = *lx->at;
 
-	*t = (struct token){ .pos = lx->base + lx->off };
-	if (newline || (c < 0 && lx->want_semi)) {
-		lx->want_semi = false;
+	t->pos = position(lx, lx->at);
+	if (newline)
 		t->kind = TOK_NEWLINE;
-		return;
-	}
-	if (c < 0)
-		t->kind = TOK_EOF;
-	else if (is_letter(c))
+	else if (classes[c] & C_LETTER)
 		lex_ident(lx, t);
-	else if (is_digit(c))
+	else if (classes[c] & C_DIGIT)
 		lex_number(lx, t);
 	else if (c == '"' || c == '`')
 		lex_string(lx, t);
 	else if (c == '\'')
 		lex_char(lx, t);
-	else
+	else if (lx->at < lx->end)
 		lex_operator(lx, t);
-	lx->want_semi = ends_statement(t->kind);
+	else
+		t->kind = want_semi ? TOK_NEWLINE : TOK_EOF;
 }

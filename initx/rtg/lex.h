@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "rtg/diag.h"
+#include "rtg/ident.h"
 
 /* clang-format off */
 #define RTG_TOKENS(T) \
@@ -37,32 +38,32 @@ const char *tok_name(enum tok t);
 struct token {
 	enum tok kind;
 	src_pos_t pos;
-	const char *s; /* IDENT: the source's bytes; STRING: the value */
-	uint32_t len;
-	uint32_t hash; /* IDENT: its hash */
-	uint64_t num;  /* INT */
+	union {
+		struct ident *ident; /* IDENT and keywords */
+		uint64_t num;	     /* INT */
+		struct {	     /* STRING: its value */
+			const char *s;
+			uint32_t len;
+		};
+	};
 };
-
-/* Of names: FNV-1a, one byte at a time from IDENT_HASH_START on. */
-#define IDENT_HASH_START 2166136261u
-
-static inline uint32_t ident_hash_step(uint32_t h, char c)
-{
-	return (h ^ (unsigned char)c) * 16777619u;
-}
 
 struct lexer {
 	struct arena *arena;
+	struct idents *ids;
 	struct diag_list *diags;
-	const char *text; /* zeroes behind it */
-	uint32_t len, off;
+	const uint8_t *text, *at, *end; /* zeroes behind it */
 	src_pos_t base;
-	bool want_semi; /* a newline here ends the statement */
 };
 
-void lex_init(struct lexer *lx, struct arena *arena, struct diag_list *diags, uint32_t file);
+/* Enter the keywords, before the first token of a compilation. */
+void lex_keywords(struct arena *arena, struct idents *ids);
 
-/* The next token; errors are recorded and give TOK_BAD or the best guess. */
-void lex_next(struct lexer *lx, struct token *ret);
+void lex_init(struct lexer *lx, struct arena *arena, struct idents *ids, struct diag_list *diags,
+	      uint32_t file);
+
+/* From token @t (TOK_EOF at first) to the next; errors are recorded and give TOK_BAD or the best
+ * guess. */
+void lex_next(struct lexer *lx, struct token *t);
 
 #endif

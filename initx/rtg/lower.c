@@ -17,34 +17,28 @@ uint32_t low_block(struct lowerer *l)
 	return ir_block_add(l->p, l->f);
 }
 
-bool low_open(const struct lowerer *l)
-{
-	const struct ir_block *b = &l->f->blocks.v[l->cur];
-
-	return !b->ins.n || !(ir_ops[b->ins.v[b->ins.n - 1].op].flags & IRF_T);
-}
-
 struct ir_ins *low_emit(struct lowerer *l, struct ir_ins ins)
 {
 	struct ir_ins *p;
 
-	if (!low_open(l)) /* behind a return or goto: unreachable */
-		l->cur = low_block(l);
+	if (l->closed) /* behind a return or goto: unreachable */
+		low_at(l, low_block(l));
 	p = VEC_NEW(l->a, &l->f->blocks.v[l->cur].ins);
 	*p = ins;
+	l->closed = ir_ops[ins.op].flags & IRF_T;
 	return p;
 }
 
 void low_jump(struct lowerer *l, uint32_t block)
 {
-	if (low_open(l))
+	if (!l->closed)
 		low_emit(l, (struct ir_ins){ .op = IR_JMP, .dst = IR_NONE, .t = block });
 }
 
 void low_start(struct lowerer *l, uint32_t block)
 {
 	low_jump(l, block);
-	l->cur = block;
+	low_at(l, block);
 }
 
 uint32_t low_slot(struct lowerer *l, uint32_t size)
@@ -96,7 +90,7 @@ struct ir_val low_call(struct lowerer *l, uint32_t sym, struct ir_val *args, uns
 
 uint32_t low_prelude(struct lowerer *l, const char *name)
 {
-	struct ident *id = ident_get(l->a, &l->c->ids, name, (uint32_t)strlen(name));
+	struct ident *id = ident_get(l->a, &l->c->ids, name);
 
 	return id->sym->ir;
 }
@@ -188,18 +182,18 @@ static void low_if(struct lowerer *l, struct stmt *s)
 	bf = low_block(l);
 	end = s->els ? low_block(l) : bf;
 	low_cond(l, s->x, bt, bf);
-	l->cur = bt;
+	low_at(l, bt);
 	low_stmts(l, s->body->body);
 	low_jump(l, end);
 	if (s->els) {
-		l->cur = bf;
+		low_at(l, bf);
 		if (s->els->kind == STMT_IF)
 			low_if(l, s->els);
 		else
 			low_stmts(l, s->els->body);
 		low_jump(l, end);
 	}
-	l->cur = end;
+	low_at(l, end);
 }
 
 static void low_for(struct lowerer *l, struct stmt *s)
@@ -212,10 +206,10 @@ static void low_for(struct lowerer *l, struct stmt *s)
 	low_start(l, l->cont);
 	if (s->x)
 		low_cond(l, s->x, body, l->brk);
-	l->cur = body;
+	low_at(l, body);
 	low_stmts(l, s->body->body);
 	low_jump(l, l->cont);
-	l->cur = l->brk;
+	low_at(l, l->brk);
 	l->brk = brk;
 	l->cont = cont;
 }
@@ -225,6 +219,12 @@ static uint32_t label_block(struct lowerer *l, struct label *label)
 	if (!label->ir)
 		label->ir = low_block(l) + 1;
 	return label->ir - 1;
+}
+
+static void low_return(struct lowerer *l, struct ir_val v)
+{
+	if (!l->closed)
+		low_emit(l, (struct ir_ins){ .op = IR_RET, .dst = IR_NONE, .a = v });
 }
 
 static void low_stmt(struct lowerer *l, struct stmt *s)
@@ -240,12 +240,7 @@ static void low_stmt(struct lowerer *l, struct stmt *s)
 	case STMT_BLOCK: low_stmts(l, s->body); break;
 	case STMT_GOTO: low_jump(l, label_block(l, s->label)); break;
 	case STMT_LABEL: low_start(l, label_block(l, s->label)); break;
-	case STMT_RETURN: {
-		struct ir_val v = s->x ? low_expr(l, s->x, IR_NONE) : ir_imm(0);
-
-		low_emit(l, (struct ir_ins){ .op = IR_RET, .dst = IR_NONE, .a = v });
-		break;
-	}
+	case STMT_RETURN: low_return(l, s->x ? low_expr(l, s->x, IR_NONE) : ir_imm(0)); break;
 	case STMT_BREAK: low_jump(l, l->brk); break;
 	case STMT_CONTINUE: low_jump(l, l->cont); break;
 	}
@@ -265,15 +260,14 @@ static void low_func(struct lowerer *l, struct func *f)
 	l->print_slot = IR_NONE;
 	for (uint32_t i = 0; i < f->n_params; i++)
 		f->params[i].sym->reg = i;
-	l->cur = low_block(l);
+	low_at(l, low_block(l));
 	low_stmts(l, f->body->body);
-	if (low_open(l))
-		low_emit(l, (struct ir_ins){ .op = IR_RET, .dst = IR_NONE, .a = ir_imm(0) });
-	for (uint32_t b = 0; b < l->f->blocks.n; b++) { /* left open: never reached */
-		l->cur = b;
-		if (low_open(l))
-			low_emit(l,
-				 (struct ir_ins){ .op = IR_RET, .dst = IR_NONE, .a = ir_imm(0) });
+	low_return(l, ir_imm(0));
+	for (uint32_t b = 0; b < l->f->blocks.n; b++) { /* never reached */
+		if (l->f->blocks.v[b].ins.n)
+			continue;
+		low_at(l, b);
+		low_return(l, ir_imm(0));
 	}
 }
 

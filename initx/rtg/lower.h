@@ -19,7 +19,8 @@ struct lowerer {
 	struct arena *a;
 	struct ir_prog *p;
 	struct ir_func *f;
-	uint32_t cur;	     /* block being filled */
+	uint32_t cur;	     /* block being filled: low_at() */
+	bool closed;	     /* it has its terminator: what follows is not reached */
 	uint32_t brk, cont;  /* targets of break and continue */
 	uint32_t print_slot; /* Printf's buffer in this function, or IR_NONE */
 	uint32_t n_strings, n_links, n_blobs;
@@ -32,7 +33,12 @@ uint32_t low_reg(struct lowerer *l);
 uint32_t low_block(struct lowerer *l);
 /* Go on in @block; the current one falls into it if it is still open. */
 void low_start(struct lowerer *l, uint32_t block);
-bool low_open(const struct lowerer *l);
+/* The same without falling in. */
+static inline void low_at(struct lowerer *l, uint32_t block)
+{
+	l->cur = block;
+	l->closed = false;
+}
 struct ir_ins *low_emit(struct lowerer *l, struct ir_ins ins);
 void low_jump(struct lowerer *l, uint32_t block);
 uint32_t low_slot(struct lowerer *l, uint32_t size);

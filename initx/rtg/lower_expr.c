@@ -84,7 +84,7 @@ void low_cond(struct lowerer *l, struct expr *e, uint32_t bt, uint32_t bf)
 			low_cond(l, e->x, mid, bf);
 		else
 			low_cond(l, e->x, bt, mid);
-		l->cur = mid;
+		low_at(l, mid);
 		low_cond(l, e->y, bt, bf);
 	} else if (is_compare(e)) {
 		a = low_expr(l, e->x, IR_NONE);
@@ -115,13 +115,13 @@ static struct ir_val low_bool(struct lowerer *l, struct expr *e)
 	uint32_t r = low_reg(l), bt = low_block(l), bf = low_block(l), end = low_block(l);
 
 	low_cond(l, e, bt, bf);
-	l->cur = bt;
+	low_at(l, bt);
 	low_emit(l, (struct ir_ins){ .op = IR_COPY, .dst = r, .a = ir_imm(1) });
 	low_jump(l, end);
-	l->cur = bf;
+	low_at(l, bf);
 	low_emit(l, (struct ir_ins){ .op = IR_COPY, .dst = r, .a = ir_imm(0) });
 	low_jump(l, end);
-	l->cur = end;
+	low_at(l, end);
 	return ir_reg(r);
 }
 

@@ -10,69 +10,18 @@
 
 struct parser {
 	struct arena *a;
-	struct idents *ids;
 	struct diag_list *diags;
 	struct lexer lx;
 	struct token t;
 	uint32_t nest;
 	bool prelude;
-	bool too_deep; /* reported once a file */
+	bool too_deep;	 /* reported once a file */
+	bool has_labels; /* in the function being parsed */
 	struct unit *unit;
 };
 
 static struct expr *parse_expr(struct parser *p);
 static struct stmt *parse_stmt(struct parser *p);
-
-static struct ident *find_hashed(const struct idents *ids, const char *s, uint32_t len, uint32_t h)
-{
-	struct ident *id = ids->buckets[h % IDENT_BUCKETS];
-
-	while (id && (id->hash != h || id->len != len || memcmp(id->s, s, len) != 0))
-		id = id->next;
-	return id;
-}
-
-static struct ident *get_hashed(struct arena *a, struct idents *ids, const char *s, uint32_t len,
-				uint32_t h)
-{
-	struct ident *id = find_hashed(ids, s, len, h);
-
-	if (id)
-		return id;
-	id = arena_alloc(a, sizeof(*id));
-	id->s = arena_strndup(a, s, len);
-	id->len = len;
-	id->hash = h;
-	id->next = ids->buckets[h % IDENT_BUCKETS];
-	ids->buckets[h % IDENT_BUCKETS] = id;
-	return id;
-}
-
-static uint32_t hash_of(const char *s, uint32_t len)
-{
-	uint32_t h = IDENT_HASH_START;
-
-	for (uint32_t i = 0; i < len; i++)
-		h = ident_hash_step(h, s[i]);
-	return h;
-}
-
-struct ident *ident_find(const struct idents *ids, const char *name)
-{
-	uint32_t len = (uint32_t)strlen(name);
-
-	return find_hashed(ids, name, len, hash_of(name, len));
-}
-
-struct ident *ident_get(struct arena *a, struct idents *ids, const char *s, uint32_t len)
-{
-	return get_hashed(a, ids, s, len, hash_of(s, len));
-}
-
-static struct ident *token_ident(struct parser *p)
-{
-	return get_hashed(p->a, p->ids, p->t.s, p->t.len, p->t.hash);
-}
 
 static void next(struct parser *p)
 {
@@ -93,10 +42,9 @@ static void error_expected(struct parser *p, const char *what)
 	const char *found = tok_name(p->t.kind);
 
 	if (p->t.kind == TOK_IDENT)
-		diag_error(p->diags, p->t.pos, "expected %s, found '%.*s'", what, (int)p->t.len,
-			   p->t.s);
+		diag_error(p->diags, p->t.pos, "expected %s, found '%s'", what, p->t.ident->s);
 	else if (p->t.kind == TOK_RESERVED)
-		diag_error(p->diags, p->t.pos, "'%.*s' is not part of RTG", (int)p->t.len, p->t.s);
+		diag_error(p->diags, p->t.pos, "'%s' is not part of RTG", p->t.ident->s);
 	else if (p->t.kind != TOK_BAD)
 		diag_error(p->diags, p->t.pos, "expected %s, found %s", what, found);
 }
@@ -170,7 +118,7 @@ static struct ident *parse_name(struct parser *p, const char *what)
 		error_expected(p, what);
 		return NULL;
 	}
-	id = token_ident(p);
+	id = p->t.ident;
 	if (!p->prelude && id->len >= 2 && id->s[0] == '_' && id->s[1] == '_')
 		diag_error(p->diags, p->t.pos, "names that start with '__' are the compiler's own");
 	next(p);
@@ -208,8 +156,14 @@ static void parse_args(struct parser *p, struct expr *call)
 
 static struct expr *parse_primary(struct parser *p)
 {
-	struct expr *e = new_expr(p, EXPR_BAD, p->t.pos);
+	struct expr *e;
 
+	if (accept(p, TOK_LPAREN)) {
+		e = parse_expr(p);
+		expect(p, TOK_RPAREN);
+		return e;
+	}
+	e = new_expr(p, EXPR_BAD, p->t.pos);
 	switch ((int)p->t.kind) {
 	case TOK_INT:
 		e->kind = EXPR_INT;
@@ -224,13 +178,8 @@ static struct expr *parse_primary(struct parser *p)
 		return e;
 	case TOK_IDENT:
 		e->kind = EXPR_NAME;
-		e->name = token_ident(p);
+		e->name = p->t.ident;
 		next(p);
-		return e;
-	case TOK_LPAREN:
-		next(p);
-		e = parse_expr(p);
-		expect(p, TOK_RPAREN);
 		return e;
 	default: error_expected(p, "an expression"); return e;
 	}
@@ -265,12 +214,15 @@ static struct expr *parse_postfix(struct parser *p)
 	return e;
 }
 
+static const bool is_unary[TOK_MAX_] = {
+	[TOK_SUB] = true, [TOK_NOT] = true, [TOK_XOR] = true, [TOK_AND] = true, [TOK_ADD] = true,
+};
+
 static struct expr *parse_unary(struct parser *p)
 {
 	struct expr *e;
 
-	if (p->t.kind != TOK_SUB && p->t.kind != TOK_NOT && p->t.kind != TOK_XOR &&
-	    p->t.kind != TOK_AND && p->t.kind != TOK_ADD)
+	if (!is_unary[p->t.kind])
 		return parse_postfix(p);
 	e = new_expr(p, EXPR_UNARY, p->t.pos);
 	e->op = p->t.kind;
@@ -285,37 +237,19 @@ static struct expr *parse_unary(struct parser *p)
 	return e;
 }
 
-static int binary_precedence(enum tok k)
-{
-	switch ((int)k) {
-	case TOK_MUL:
-	case TOK_DIV:
-	case TOK_REM:
-	case TOK_SHL:
-	case TOK_SHR:
-	case TOK_AND: return 5;
-	case TOK_ADD:
-	case TOK_SUB:
-	case TOK_OR:
-	case TOK_XOR: return 4;
-	case TOK_EQ:
-	case TOK_NE:
-	case TOK_LT:
-	case TOK_LE:
-	case TOK_GT:
-	case TOK_GE: return 3;
-	case TOK_LAND: return 2;
-	case TOK_LOR: return 1;
-	default: return 0;
-	}
-}
+/* 0: no binary operator. */
+static const uint8_t precedence[TOK_MAX_] = {
+	[TOK_MUL] = 5, [TOK_DIV] = 5, [TOK_REM] = 5, [TOK_SHL] = 5, [TOK_SHR] = 5,  [TOK_AND] = 5,
+	[TOK_ADD] = 4, [TOK_SUB] = 4, [TOK_OR] = 4,  [TOK_XOR] = 4, [TOK_EQ] = 3,   [TOK_NE] = 3,
+	[TOK_LT] = 3,  [TOK_LE] = 3,  [TOK_GT] = 3,  [TOK_GE] = 3,  [TOK_LAND] = 2, [TOK_LOR] = 1,
+};
 
 static struct expr *parse_binary(struct parser *p, int min)
 {
 	struct expr *x = parse_unary(p);
 
 	for (;;) {
-		int prec = binary_precedence(p->t.kind);
+		int prec = precedence[p->t.kind];
 		struct expr *e;
 
 		if (prec < min || !prec)
@@ -560,6 +494,7 @@ static struct stmt *parse_simple(struct parser *p)
 	if (e->kind == EXPR_NAME && p->t.kind == TOK_COLON) {
 		next(p);
 		s->kind = STMT_LABEL;
+		p->has_labels = true;
 		s->name = e->name;
 		return s;
 	}
@@ -707,7 +642,9 @@ static void parse_func(struct parser *p)
 		f->result = parse_type(p);
 		f->broken |= f->result->bad;
 	}
+	p->has_labels = false;
 	f->body = parse_block(p);
+	f->has_labels = p->has_labels;
 	f->end = f->body->end ? f->body->end : f->pos;
 	*p->unit->funcs_tail = f;
 	p->unit->funcs_tail = &f->next;
@@ -757,9 +694,9 @@ static void parse_package(struct parser *p)
 void parse_file(struct arena *a, struct idents *ids, struct diag_list *diags, uint32_t file,
 		bool prelude, struct unit *unit)
 {
-	struct parser p = { .a = a, .ids = ids, .diags = diags, .prelude = prelude, .unit = unit };
+	struct parser p = { .a = a, .diags = diags, .prelude = prelude, .unit = unit };
 
-	lex_init(&p.lx, a, diags, file);
+	lex_init(&p.lx, a, ids, diags, file);
 	next(&p);
 	parse_package(&p);
 	while (p.t.kind != TOK_EOF) {

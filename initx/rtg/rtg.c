@@ -54,6 +54,7 @@ static void front_end(struct job *j)
 	uint32_t prelude;
 
 	c->diags.arena = &c->arena;
+	lex_keywords(&c->arena, &c->ids);
 	c->unit.funcs_tail = &c->unit.funcs;
 	c->unit.consts_tail = &c->unit.consts;
 	c->unit.globals_tail = &c->unit.globals;
@@ -112,12 +113,7 @@ static void compile(struct job *j)
 	if (j->internal)
 		return;
 	c->prog.scratch = &c->scratch;
-	if (j->opt->no_optimize) {
-		ir_prune(&c->prog);
-		j->internal = ir_verify(&c->prog);
-	} else {
-		j->internal = ir_optimize(&c->prog);
-	}
+	j->internal = ir_prepare(&c->prog, !j->opt->no_optimize);
 	if (j->internal)
 		return;
 	if (j->run)

@@ -8,7 +8,7 @@
 
 void strbuf_reserve(struct strbuf *sb, size_t more)
 {
-	size_t cap = sb->cap ? sb->cap : 256;
+	size_t cap = sb->cap ? sb->cap : 32;
 	char *s;
 
 	if (more > SIZE_MAX / 4)
@@ -17,19 +17,21 @@ void strbuf_reserve(struct strbuf *sb, size_t more)
 		return;
 	while (cap - sb->len < more)
 		cap *= 2;
-	s = arena_alloc(sb->arena, cap);
-	if (sb->len)
-		memcpy(s, sb->s, sb->len);
-	sb->s = s;
+	if (!arena_extend(sb->arena, sb->s, sb->cap, cap)) {
+		s = arena_alloc(sb->arena, cap);
+		if (sb->len)
+			memcpy(s, sb->s, sb->len);
+		sb->s = s;
+	}
 	sb->cap = cap;
 }
 
 void strbuf_put(struct strbuf *sb, const void *data, size_t len)
 {
-	strbuf_reserve(sb, len);
+	char *to = strbuf_add(sb, len);
+
 	if (len)
-		memcpy(sb->s + sb->len, data, len);
-	sb->len += len;
+		memcpy(to, data, len);
 }
 
 void strbuf_puts(struct strbuf *sb, const char *s)
@@ -52,10 +54,10 @@ void strbuf_printf(struct strbuf *sb, const char *fmt, ...)
 
 void strbuf_zeros(struct strbuf *sb, size_t len)
 {
-	strbuf_reserve(sb, len);
+	char *to = strbuf_add(sb, len);
+
 	if (len)
-		memset(sb->s + sb->len, 0, len);
-	sb->len += len;
+		memset(to, 0, len);
 }
 
 void strbuf_align(struct strbuf *sb, size_t align)

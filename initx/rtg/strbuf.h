@@ -13,6 +13,16 @@ struct strbuf {
 
 /* Room for @more bytes behind the content. */
 void strbuf_reserve(struct strbuf *sb, size_t more);
+
+/* @len more bytes, for the caller to fill. */
+static inline char *strbuf_add(struct strbuf *sb, size_t len)
+{
+	if (sb->cap - sb->len < len)
+		strbuf_reserve(sb, len);
+	sb->len += len;
+	return sb->s + sb->len - len;
+}
+
 void strbuf_put(struct strbuf *sb, const void *data, size_t len);
 void strbuf_puts(struct strbuf *sb, const char *s);
 void strbuf_printf(struct strbuf *sb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

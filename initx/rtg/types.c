@@ -63,8 +63,8 @@ bool const_fits(__int128 v, struct type t)
 	if (!type_is_int(t))
 		return false;
 	if (type_is_signed(t))
-		return v >= -((__int128)1 << (bits - 1)) && v < (__int128)1 << (bits - 1);
-	return v >= 0 && v < (__int128)1 << bits;
+		return (int64_t)v == v && (int64_t)v >> (bits - 1) == (v < 0 ? -1 : 0);
+	return (uint64_t)v == v && !((uint64_t)v >> (bits - 1) >> 1);
 }
 
 const char *const_text(struct arena *a, __int128 v)

@@ -19,22 +19,6 @@ const struct target *target_get(enum rtg_arch arch)
 	return NULL;
 }
 
-void code_u32(struct code *c, uint32_t v)
-{
-	uint8_t b[4];
-
-	le32_store(b, v);
-	strbuf_put(&c->bytes, b, 4);
-}
-
-void code_u64(struct code *c, uint64_t v)
-{
-	uint8_t b[8];
-
-	le64_store(b, v);
-	strbuf_put(&c->bytes, b, 8);
-}
-
 void code_text_put(struct code *c, const char *fmt, ...)
 {
 	char buf[256];
@@ -59,7 +43,7 @@ void code_branch(struct code *c, struct code_branch b)
 {
 	b.off = (uint32_t)c->bytes.len;
 	VEC_PUSH(c->a, &c->branches, b);
-	strbuf_zeros(&c->bytes, b.long_len);
+	strbuf_add(&c->bytes, b.long_len); /* finish_branches() writes them */
 }
 
 const char *cg_label(const struct codegen *g, uint32_t block, char buf[static 32])

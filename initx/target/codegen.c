@@ -16,20 +16,10 @@ static int64_t branch_len(const struct code_branch *b)
 	return b->is_long ? b->long_len : b->short_len;
 }
 
-/* New offset of old offset @off: minus what the branches before it lost. */
-static uint32_t shrunk(const struct code *c, const uint32_t *lost, uint32_t off)
+/* Where a block begins: minus what the branches before it lost. */
+static uint32_t shrunk(const struct codegen *g, const uint32_t *lost, uint32_t block)
 {
-	uint32_t lo = 0, hi = c->branches.n;
-
-	while (lo < hi) { /* branches that start before off */
-		uint32_t mid = lo + (hi - lo) / 2;
-
-		if (c->branches.v[mid].off < off)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return off - lost[lo];
+	return g->block_off[block] - lost[g->block_branch[block]];
 }
 
 static void relax(const struct codegen *g, struct code *c, uint32_t *lost)
@@ -50,8 +40,7 @@ static void relax(const struct codegen *g, struct code *c, uint32_t *lost)
 
 			if (b->is_long)
 				continue;
-			disp = (int64_t)shrunk(c, lost, g->block_off[b->block]) -
-			       (int64_t)(b->off - lost[i]);
+			disp = (int64_t)shrunk(g, lost, b->block) - (int64_t)(b->off - lost[i]);
 			g->t->branch_reach(b, &lo, &hi);
 			if (disp < lo || disp > hi) {
 				b->is_long = true;
@@ -69,8 +58,11 @@ static void finish_branches(struct codegen *g, uint32_t start, uint32_t first_fi
 	uint32_t from = start, to = start;
 
 	relax(g, c, lost);
-	for (uint32_t i = first_fix; i < c->fixes.n; i++)
-		c->fixes.v[i].off = shrunk(c, lost, c->fixes.v[i].off);
+	for (uint32_t i = first_fix, before = 0; i < c->fixes.n; i++) {
+		while (before < c->branches.n && c->branches.v[before].off < c->fixes.v[i].off)
+			before++;
+		c->fixes.v[i].off -= lost[before];
+	}
 	for (uint32_t i = 0; i < c->branches.n; i++) {
 		struct code_branch *b = &c->branches.v[i];
 		uint32_t gap = b->off - from;
@@ -78,7 +70,7 @@ static void finish_branches(struct codegen *g, uint32_t start, uint32_t first_fi
 
 		memmove(c->bytes.s + to, c->bytes.s + from, gap);
 		to += gap;
-		disp = (int64_t)shrunk(c, lost, g->block_off[b->block]) - (int64_t)to;
+		disp = (int64_t)shrunk(g, lost, b->block) - (int64_t)to;
 		from = b->off + b->long_len;
 		g->t->branch_put((uint8_t *)c->bytes.s + to, b, disp);
 		to += (uint32_t)branch_len(b);
@@ -105,10 +97,8 @@ static void layout_frame(struct codegen *g)
 	g->saved = g->al.used & g->t->regs.callee_saved;
 	g->has_calls = false;
 	for (uint32_t b = 0; b < g->f->blocks.n; b++)
-		for (uint32_t i = 0; i < g->f->blocks.v[b].ins.n; i++)
-			if (g->f->blocks.v[b].ins.v[i].op == IR_CALL ||
-			    g->f->blocks.v[b].ins.v[i].op == IR_CALLR)
-				g->has_calls = true;
+		IR_EACH(ins, &g->f->blocks.v[b])
+	g->has_calls |= ins->op == IR_CALL || ins->op == IR_CALLR;
 }
 
 /* Keep only the first @max registers, alternating between the two kinds. */
@@ -137,15 +127,17 @@ static void emit_func(struct codegen *g, struct ir_sym *sym)
 	regalloc(g->p->scratch, g->f, &g->regs, &g->al);
 	layout_frame(g);
 	g->block_off = arena_alloc(g->p->scratch, g->f->blocks.n * sizeof(*g->block_off));
+	g->block_branch = arena_alloc(g->p->scratch, g->f->blocks.n * sizeof(*g->block_branch));
 	g->t->prologue(g);
 	for (g->block = 0; g->block < g->f->blocks.n; g->block++) {
 		struct ir_block *b = &g->f->blocks.v[g->block];
 
 		g->block_off[g->block] = (uint32_t)c->bytes.len;
+		g->block_branch[g->block] = c->branches.n;
 		if (c->text)
 			strbuf_printf(c->text, "%s:\n", cg_label(g, g->block, label));
-		for (uint32_t i = 0; i < b->ins.n; i++)
-			g->t->ins(g, &b->ins.v[i]);
+		IR_EACH(ins, b)
+		g->t->ins(g, ins);
 		if (c->bytes.len > CODE_MAX_BYTES || c->bytes.len - start > FUNC_MAX_BYTES)
 			arena_fail(c->a, 1);
 	}

@@ -12,6 +12,7 @@
 #ifndef INITX_TARGET_TARGET_H
 #define INITX_TARGET_TARGET_H
 
+#include "base/checked.h"
 #include "initx/rtg.h"
 #include "ir/ir.h"
 #include "ir/regalloc.h"
@@ -99,7 +100,8 @@ struct codegen {
 	uint32_t saved;		 /* mask of callee-saved registers in use */
 	bool has_calls;
 	uint32_t *block_off;
-	uint32_t block; /* being emitted */
+	uint32_t *block_branch; /* how many branches of the function stand before it */
+	uint32_t block;		/* being emitted */
 };
 
 /* A value's place. */
@@ -124,8 +126,14 @@ static inline void code_u8(struct code *c, uint8_t v)
 {
 	strbuf_putc(&c->bytes, (char)v);
 }
-void code_u32(struct code *c, uint32_t v);
-void code_u64(struct code *c, uint64_t v);
+static inline void code_u32(struct code *c, uint32_t v)
+{
+	le32_store((uint8_t *)strbuf_add(&c->bytes, 4), v);
+}
+static inline void code_u64(struct code *c, uint64_t v)
+{
+	le64_store((uint8_t *)strbuf_add(&c->bytes, 8), v);
+}
 void code_text_put(struct code *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Its arguments are looked at only when text is wanted. */
 #define code_text(c, ...)                              \
