@@ -8,12 +8,14 @@
              code (natively or under qemu-user) for all targets have to agree, with all registers and
              with two, and the assembler has to make the same bytes of the assembly text
 
-A first line "// rtgc: ARGS" gives further arguments. --update writes the expected files anew.
+A first line "// rtgc: ARGS" gives further arguments. --update writes the expected files anew. With
+--sources DIR each diagnostic in the compiler's source has to stand in some NAME.err.
 """
 import argparse
 import glob
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -127,12 +129,35 @@ class Case:
         return self.errors
 
 
+def diagnostics(source):
+    """The formats of a source file's diagnostics, each as a regular expression."""
+    for call in re.finditer(r"\b(?:ERROR\(k, (?!pos, \.)|diag_error\((?:p|lx)->diags,)", source):
+        literal = re.search(r'[,?:]\s*((?:"(?:[^"\\]|\\.)*"|PRI\w+|\s)+)[,)]', source[call.end() - 1:])
+        text = "".join(t[1:-1] if t[0] == '"' else "d"
+                       for t in re.findall(r'"(?:[^"\\]|\\.)*"|PRI\w+', literal.group(1)))
+        parts = re.split(r"(%%|%0?\d*[sdux])", text)
+        yield "".join("%" if x == "%%" else ".*" if x.startswith("%") else re.escape(x) for x in parts)
+
+
+def unseen_diagnostics(sources, cases):
+    """Diagnostics that no case expects."""
+    seen, formats = "", set()
+    for path in glob.glob(os.path.join(cases, "*.err")):
+        with open(path) as f:
+            seen += f.read()
+    for path in glob.glob(os.path.join(sources, "*.c")):
+        with open(path) as f:
+            formats.update(diagnostics(f.read()))
+    return [x for x in sorted(formats) if not re.search("error: " + x + "$", seen, re.M)], len(formats)
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("rtgc")
     ap.add_argument("dir")
     ap.add_argument("--update", action="store_true")
     ap.add_argument("--only", default="")
+    ap.add_argument("--sources")
     a = ap.parse_args()
     cases = sorted(glob.glob(os.path.join(a.dir, f"*{a.only}*.rtg")))
     failed = 0
@@ -149,6 +174,12 @@ def main():
     for arch, machine, qemu, prefix in TARGETS:
         if runner(machine, qemu) is None:
             print(f"note: {arch} programs were not run, no {qemu}")
+    if a.sources:
+        unseen, n = unseen_diagnostics(a.sources, a.dir)
+        for x in unseen:
+            print(f"no case expects the diagnostic /{x}/")
+        print(f"{n} diagnostics, {len(unseen)} without a case")
+        failed += len(unseen) or not n
     print(f"{len(cases)} cases, {failed} failed")
     sys.exit(1 if failed or not cases else 0)
 
