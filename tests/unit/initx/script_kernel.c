@@ -76,7 +76,7 @@ bool script_syscall(void *opaque, struct rtg_machine *m, int64_t nr, const uint6
 	struct kernel *k = opaque;
 
 	*ret = 0;
-	if (nr == k->fail_nr && ++k->n_uses == k->fail_at) {
+	if ((nr == k->fail_nr && ++k->n_uses == k->fail_at) || (k->fail_too && nr == k->fail_too)) {
 		*ret = -k->fail_errno;
 		note(k, "FAIL", NULL);
 		return true;

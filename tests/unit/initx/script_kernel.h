@@ -18,6 +18,7 @@ struct kernel {
 	unsigned fail_at; /* its n-th use, from 1 */
 	int fail_errno;
 	unsigned n_uses;
+	long fail_too; /* this one, each time, with the same errno; 0 none */
 	uint64_t mailbox, timeslice, config;
 	unsigned n_maps, n_sleeps;
 	uint32_t mailbox_words[8];

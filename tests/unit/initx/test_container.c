@@ -168,6 +168,7 @@ static void stops_with_phase_and_errno(void **state)
 		int error;
 		const char *said;
 		unsigned phase;
+		long too;
 	} cases[] = {
 		{ SYS_mount, 1, ENODEV, "phase 52: mount the root: error 19\n", 52 },
 		{ SYS_mount, 2, EPERM, "phase 54: proc: error 1\n", 54 },
@@ -177,6 +178,8 @@ static void stops_with_phase_and_errno(void **state)
 		{ SYS_chdir, 1, EACCES, "phase 55: enter the root: error 13\n", 55 },
 		{ SYS_chroot, 1, EPERM, "phase 55: chroot: error 1\n", 55 },
 		{ SYS_chdir, 2, ENOENT, "phase 55: chdir: error 2\n", 55 },
+		/* neither a move of the root nor pivot_root */
+		{ SYS_mount, 7, EINVAL, "phase 55: pivot_root: error 22\n", 55, SYS_pivot_root },
 		{ SYS_mount, 8, ENODEV, "phase 56: devpts: error 19\n", 56 },
 		{ SYS_sethostname, 1, EPERM, "phase 58: hostname: error 1\n", 58 },
 		{ SYS_mount, 9, EBUSY, "phase 60: read-only root: error 16\n", 60 },
@@ -189,6 +192,7 @@ static void stops_with_phase_and_errno(void **state)
 		struct kernel k = { .fail_nr = cases[i].nr,
 				    .fail_at = cases[i].at,
 				    .fail_errno = cases[i].error,
+				    .fail_too = cases[i].too,
 				    .answers_netlink = true };
 		struct rtg_run_result r;
 

@@ -78,6 +78,7 @@ static void survives_what_it_may_survive(void **state)
 		{ SYS_init_module, 1, EEXIST }, { SYS_init_module, 2, ENOEXEC },
 		{ SYS_openat, 1, ENODEV },	{ SYS_ioctl, 1, EPERM },
 		{ SYS_madvise, 1, EINVAL },	{ SYS_setsid, 1, EPERM },
+		{ SYS_dup3, 2, EBADF },		{ SYS_openat, 1, EIO },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -171,6 +172,30 @@ static void calls_a_good_program(void **state)
 	assert_non_null(strstr(k.log, "clock\n"));
 }
 
+/* Without a clock the program is run all the same: it can be set later, by the doorbell. */
+static void survives_a_clock_that_cannot_be_set(void **state)
+{
+	static const int errors[] = { EPERM, EINVAL };
+
+	for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+		uint8_t block[64] = { 0 };
+		struct kernel k = { .program = block,
+				    .program_len = sizeof(block),
+				    .fail_nr = SYS_clock_settime,
+				    .fail_at = 1,
+				    .fail_errno = errors[i] };
+		struct rtg_run_result r;
+
+		le32_store(block, INITX_PROGRAM_MAGIC);
+		le32_store(block + 4, 16);
+		le64_store(block + 24, 1700000000);
+		run(&k, &r);
+		assert_int_equal(k.n_uses, 2); /* on start, and with the program */
+		assert_null(strstr(k.log, "reboot"));
+		assert_string_equal(r.trap, "call of something that is no function");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +204,7 @@ int main(void)
 		cmocka_unit_test(stops_with_phase_and_errno),
 		cmocka_unit_test(refuses_bad_programs),
 		cmocka_unit_test(calls_a_good_program),
+		cmocka_unit_test(survives_a_clock_that_cannot_be_set),
 	};
 
 #ifndef __x86_64__

@@ -3,8 +3,14 @@
 #include "test.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/checked.h"
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
 #include "devices/devices.h"
 
 #define DONE  0x444f4e45u
@@ -124,6 +130,50 @@ static void ignores_every_other_access(void **state)
 	}
 }
 
+/* Lines in the log, from its start. */
+static unsigned n_lines(int fd)
+{
+	unsigned n = 0;
+	char buf[4096];
+	ssize_t len;
+
+	lseek(fd, 0, SEEK_SET);
+	while ((len = read(fd, buf, sizeof(buf))) > 0)
+		for (ssize_t i = 0; i < len; i++)
+			n += buf[i] == '\n';
+	return n;
+}
+
+/* Every offset, width and value that a guest can write: all counted, ten lines a second. */
+static void logs_bad_writes_at_a_limited_rate(void **state)
+{
+	static const unsigned sizes[] = { 1, 2, 4, 8 };
+	static const uint64_t values[] = { 0, 1, DONE, READY, UINT64_MAX };
+	int AUTO_FD fd = memfd_create("log", MFD_CLOEXEC);
+	uint64_t start = clock_monotonic_ns(), n_writes = 0, n_good = 0, seconds;
+	unsigned lines;
+
+	assert_true(fd >= 0);
+	log_setup(fd, LOG_FORMAT_TEXT, LOG_LEVEL_DEBUG);
+	for (size_t v = 0; v < ARRAY_LEN(values); v++) {
+		for (uint64_t off = 0; off < 4096; off++) {
+			for (size_t i = 0; i < ARRAY_LEN(sizes) && off + sizes[i] <= 4096; i++) {
+				wr(off, sizes[i], values[v]);
+				n_writes++;
+				n_good += sizes[i] == 4 && off % 4 == 0 && off != 4 &&
+					  off < 4 * GUEST_MAILBOX_WORDS;
+			}
+		}
+	}
+	log_setup(STDERR_FILENO, LOG_FORMAT_TEXT, LOG_LEVEL_WARN);
+	seconds = (clock_monotonic_ns() - start) / NSEC_PER_SEC;
+	lines = n_lines(fd);
+	assert_int_equal(dev->n_guest_faults, n_writes - n_good);
+	assert_int_equal(seen.n_signals, ARRAY_LEN(values));
+	/* each further second may have its ten, and one line that counts the others */
+	assert_in_range(lines, 10, 10 + 11 * (seconds + 1));
+}
+
 static void passes_unknown_signals_on_with_their_value(void **state)
 {
 	wr(0x00, 4, 0x12345678);
@@ -160,6 +210,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(delivers_every_exit_code, setup, teardown),
 		cmocka_unit_test_setup_teardown(ready_clears_after_it_was_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(ignores_every_other_access, setup, teardown),
+		cmocka_unit_test_setup_teardown(logs_bad_writes_at_a_limited_rate, setup, teardown),
 		cmocka_unit_test_setup_teardown(passes_unknown_signals_on_with_their_value, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(keeps_its_words_in_a_snapshot, setup, teardown),
