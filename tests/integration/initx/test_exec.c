@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * husk's init in a machine: how commands start and end beside one another, what else the doorbell
- * does, programs of the payload loop, and what a driver's reset leaves standing.
+ * does, programs of the payload loop, and what a driver's reset leaves standing. Each case has a
+ * machine of its own.
  *
  * Needs the same as test_guest.c; skips itself otherwise.
  */
@@ -360,20 +361,6 @@ static void lives_with_a_hostile_mailbox_writer(void **state)
 	assert_string_equal(out, "alive\n");
 }
 
-/* init's own memory, in pages: the same after many commands. */
-static void keeps_its_memory(void **state)
-{
-	static const char look[] = "cut -d' ' -f1 /proc/1/statm";
-	struct guest_done d;
-	char before[32], after[32];
-
-	assert_true(guest_vm_shell(g, look, before, sizeof(before), &d));
-	for (int i = 0; i < (getenv("HUSK_TEST_LONG") ? 1000 : 100); i++)
-		assert_true(guest_vm_shell(g, "exit 6", after, sizeof(after), &d));
-	assert_true(guest_vm_shell(g, look, after, sizeof(after), &d));
-	assert_string_equal(before, after);
-}
-
 /* ---- the payload loop ---- */
 
 static void write_file(const char *path, const void *data, size_t len, int want)
@@ -390,7 +377,6 @@ static void runs_programs_before_container_init(void **state)
 	static const char line[] = ":hello:M::HELLO::/bin/busybox:";
 	static const struct rtg_config configs[] = { { "hosts", "127.0.0.1 localhost\n" } };
 	static const struct netmsg_addr v4 = { AF_INET, { 10, 1, 1, 1 }, 8 };
-	struct guest_vm_options opt = options();
 	CLEANUP(netmsg_freep) struct netmsg *m = NULL;
 	struct rtg_blob blobs[2] = { { "binfmt", line, sizeof(line) - 1 }, { .key = "network" } };
 	struct guest_values v = { flags, ARRAY_LEN(flags), configs, 1, blobs, 2 };
@@ -399,10 +385,6 @@ static void runs_programs_before_container_init(void **state)
 	struct guest_done d;
 	char out[256];
 
-	opt.payloads = true;
-	guest_vm_free(g);
-	g = guest_vm_start(&opt);
-	assert_non_null(g);
 	assert_int_equal(guest_vm_program(g, GUEST_NOTHING, NULL, NULL, 0), 0);
 	assert_int_equal(guest_vm_program(g, GUEST_CLOCK, NULL, NULL, 0), 0);
 	for (size_t i = 0; i < sizeof(content); i++)
@@ -433,30 +415,41 @@ static int setup(void **state)
 	return g ? 0 : -1;
 }
 
+static int setup_payloads(void **state)
+{
+	struct guest_vm_options opt = options();
+
+	opt.payloads = true;
+	g = guest_vm_start(&opt);
+	return g ? 0 : -1;
+}
+
 static int teardown(void **state)
 {
 	guest_vm_free(g);
+	g = NULL;
 	return 0;
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_slow_start_blocks_nobody),
-		cmocka_unit_test(a_slow_start_can_be_killed),
-		cmocka_unit_test(the_end_counts_its_output),
-		cmocka_unit_test(maps_the_users_of_a_new_namespace),
-		cmocka_unit_test(refuses_bad_maps),
-		cmocka_unit_test(hands_descriptors_over),
-		cmocka_unit_test(refuses_bad_descriptors),
-		cmocka_unit_test(sets_the_network_up),
-		cmocka_unit_test(reports_bad_networks),
-		cmocka_unit_test(says_how_it_is),
-		cmocka_unit_test(a_doorbell_that_stops_is_dropped),
-		cmocka_unit_test(survives_a_reset_of_vsock),
-		cmocka_unit_test(keeps_its_memory),
-		cmocka_unit_test(lives_with_a_hostile_mailbox_writer),
-		cmocka_unit_test(runs_programs_before_container_init),
+		cmocka_unit_test_setup_teardown(a_slow_start_blocks_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_slow_start_can_be_killed, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_counts_its_output, setup, teardown),
+		cmocka_unit_test_setup_teardown(maps_the_users_of_a_new_namespace, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_bad_maps, setup, teardown),
+		cmocka_unit_test_setup_teardown(hands_descriptors_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_bad_descriptors, setup, teardown),
+		cmocka_unit_test_setup_teardown(sets_the_network_up, setup, teardown),
+		cmocka_unit_test_setup_teardown(reports_bad_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(says_how_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_doorbell_that_stops_is_dropped, setup, teardown),
+		cmocka_unit_test_setup_teardown(survives_a_reset_of_vsock, setup, teardown),
+		cmocka_unit_test_setup_teardown(lives_with_a_hostile_mailbox_writer, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(runs_programs_before_container_init, setup_payloads,
+						teardown),
 	};
 
 	setlinebuf(stdout);
@@ -465,5 +458,5 @@ int main(void)
 		return test_skip("HUSK_TEST_KERNEL and HUSK_TEST_MODULES are not set");
 	if (access("/bin/busybox", X_OK) < 0)
 		return test_skip("no /bin/busybox (apt-get install busybox-static)");
-	return cmocka_run_group_tests_name("initx/guest", tests, setup, teardown);
+	return cmocka_run_group_tests_name("initx/guest", tests, NULL, NULL);
 }
