@@ -34,7 +34,7 @@ static void on_complete(struct fuse_request *req, size_t len)
 	fs->done(fs, len);
 }
 
-static void on_submit(void *opaque, struct fs_request *fs)
+static bool on_submit(void *opaque, struct fs_request *fs)
 {
 	struct share *share = opaque;
 	struct fuse_request *req = (struct fuse_request *)(void *)fs->scratch;
@@ -47,7 +47,12 @@ static void on_submit(void *opaque, struct fs_request *fs)
 		.urgent = fs->hiprio,
 		.complete = on_complete,
 	};
-	fuse_server_submit(share->srv, req);
+	return fuse_server_submit(share->srv, req);
+}
+
+static void on_wake(void *opaque)
+{
+	fuse_server_wake(((struct share *)opaque)->srv);
 }
 
 static void on_reset(void *opaque)
@@ -133,6 +138,7 @@ int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, u
 		.opaque = share,
 		.set_window = on_window,
 		.submit = on_submit,
+		.wake = on_wake,
 		.reset = on_reset,
 		.quiesce = on_quiesce,
 		.resume = on_resume,

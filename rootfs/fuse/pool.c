@@ -60,7 +60,7 @@ static void pool_wake_all(struct fuse_pool *p)
 	futex_wake(&p->wake_seq, INT_MAX);
 }
 
-void fuse_server_submit(struct fuse_server *srv, struct fuse_request *req)
+bool fuse_server_submit(struct fuse_server *srv, struct fuse_request *req)
 {
 	struct fuse_pool *p = &srv->pool;
 	int lane = req->urgent ? 1 : 0;
@@ -81,8 +81,12 @@ void fuse_server_submit(struct fuse_server *srv, struct fuse_request *req)
 		p->wake_seq++;
 	}
 	pthread_mutex_unlock(&p->lock);
-	if (wake)
-		futex_wake(&p->wake_seq, 1);
+	return wake;
+}
+
+void fuse_server_wake(struct fuse_server *srv)
+{
+	futex_wake(&srv->pool.wake_seq, 1);
 }
 
 static struct fuse_request *pool_pop_locked(struct fuse_pool *p)
@@ -217,9 +221,9 @@ static int worker_seal(struct fuse_worker *w)
 {
 	struct fuse_server *srv = w->srv;
 
-	return srv->opt.seal_worker ?
-		       srv->opt.seal_worker(srv->opt.jail_opaque, &srv->pool.start_err) :
-		       0;
+	return srv->opt.seal_worker
+		       ? srv->opt.seal_worker(srv->opt.jail_opaque, &srv->pool.start_err)
+		       : 0;
 }
 
 static void *worker_main(void *arg)

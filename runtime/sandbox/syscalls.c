@@ -51,6 +51,7 @@
 static const struct sandbox_rule rules[] = {
 	/* threads and the end */
 	ALLOW(VM, futex, "locks; sleeping until there is work"),
+	ALLOW(V | F, getrusage, "whether another thread wanted the processor that watching used"),
 	ALLOW(V, sched_yield, "a vCPU of the software CPU that waits for another"),
 	ALLOW(V | D | F, exit, "the end of a thread"),
 	ALLOW(C | P, exit_group, "the end of the process"),

@@ -71,7 +71,8 @@ size_t fc_raw(struct fuse_client *c, const void *msg, size_t len, void *out, siz
 	iout = ranges_cut(room, out_room, c->chunk, &p.req.n_out);
 	p.req.in = iin;
 	p.req.out = iout;
-	fuse_server_submit(c->srv, &p.req);
+	if (fuse_server_submit(c->srv, &p.req))
+		fuse_server_wake(c->srv);
 	pthread_mutex_lock(&p.lock);
 	while (!p.is_done)
 		pthread_cond_wait(&p.done, &p.lock);

@@ -133,7 +133,8 @@ static void *reader_main(void *arg)
 		pthread_mutex_lock(&m->lock);
 		m->n_out++;
 		pthread_mutex_unlock(&m->lock);
-		fuse_server_submit(m->srv, &s->req);
+		if (fuse_server_submit(m->srv, &s->req))
+			fuse_server_wake(m->srv);
 	}
 	pthread_mutex_lock(&m->lock);
 	m->stop = true;

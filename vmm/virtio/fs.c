@@ -72,10 +72,11 @@ static void fs_done(struct fs_request *req, size_t used)
 	struct fs *fs = slot->fs;
 	struct virtio *v = &fs->v;
 	struct vq *vq = &v->vqs[slot->queue];
+	bool interrupt;
 
 	pthread_mutex_lock(&v->dev.lock);
 	vq_push(vq, &slot->chain, used);
-	virtio_interrupt(v, vq);
+	interrupt = virtio_must_interrupt(v, vq);
 	slot->next = fs->free;
 	fs->free = slot;
 	fs->n_out--;
@@ -85,6 +86,9 @@ static void fs_done(struct fs_request *req, size_t used)
 	}
 	pthread_mutex_unlock(&v->dev.lock);
 	fs->n_done++;
+	/* Last, and without the lock: it may have to wake the vCPU, which then wants the device. */
+	if (interrupt)
+		virtio_pulse(v);
 }
 
 struct fs_wait {
@@ -100,24 +104,28 @@ static bool fs_is_done(const void *arg)
 }
 
 /*
- * The guest will most probably halt until its one request is answered: hold its vCPU here for
- * a moment, so that the answer is there when it goes on. The lock is let go meanwhile.
+ * What needs no lock, and must not hold it: waking takes a while and the woken will want it. The
+ * guest will most probably halt until its one request is answered: hold its vCPU here for a moment,
+ * so that the answer is there when it goes on.
  */
-static void fs_wait_answer(struct fs *fs, uint32_t seen)
+static void fs_let_serve(struct fs *fs, bool wake, uint64_t wait_ns, uint32_t seen)
 {
 	struct fs_wait wait = { .fs = fs, .seen = seen };
-	uint64_t ns = watch_budget(&fs->watch);
-	enum watch_result result;
+	enum watch_result result = WATCH_MISSED;
 
-	if (!ns)
+	if (!wake && !wait_ns)
 		return;
 	pthread_mutex_unlock(&fs->v.dev.lock);
-	result = watch_run(ns, fs_is_done, &wait);
+	if (wake)
+		fs->backend->wake(fs->backend->opaque);
+	if (wait_ns)
+		result = watch_run(wait_ns, fs_is_done, &wait);
 	pthread_mutex_lock(&fs->v.dev.lock);
-	watch_learn(&fs->watch, result);
+	if (wait_ns)
+		watch_learn(&fs->watch, result);
 }
 
-static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
+static bool fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
 {
 	struct vq_chain *c = &slot->chain;
 
@@ -133,7 +141,7 @@ static void fs_submit(struct fs *fs, struct fs_slot *slot, unsigned queue)
 		.done = fs_done,
 	};
 	fs->n_out++;
-	fs->backend->submit(fs->backend->opaque, &slot->req);
+	return fs->backend->submit(fs->backend->opaque, &slot->req);
 }
 
 /* A slot for the next request; it stays where it is until it is submitted. NULL: none. */
@@ -146,28 +154,39 @@ static struct fs_slot *next_slot_locked(struct fs *fs)
 	return fs->free;
 }
 
+/* Hand over what is in a queue. Return: the backend wants to be woken. */
+static bool fs_take(struct fs *fs, unsigned queue, size_t *out_len)
+{
+	struct virtio *v = &fs->v;
+	struct fs_slot *slot;
+	bool wake = false;
+
+	while ((slot = next_slot_locked(fs)) && virtio_pop(v, queue, &slot->chain)) {
+		*out_len += slot->chain.write_len;
+		if (slot->chain.read_len > FS_MAX_MESSAGE ||
+		    slot->chain.write_len > FS_MAX_MESSAGE) {
+			virtio_fail(v, "a message of more than a megabyte");
+			break;
+		}
+		fs->free = slot->next;
+		wake |= fs_submit(fs, slot, queue);
+	}
+	return wake;
+}
+
 static void fs_notify(struct virtio *v, unsigned queue)
 {
 	struct fs *fs = (struct fs *)v;
 	struct vq *vq = &v->vqs[queue];
 	uint32_t seen = fs->n_done;
+	bool wake = false, wait;
 	size_t out_len = 0;
-	struct fs_slot *slot;
 
-	do {
-		while ((slot = next_slot_locked(fs)) && virtio_pop(v, queue, &slot->chain)) {
-			out_len += slot->chain.write_len;
-			if (slot->chain.read_len > FS_MAX_MESSAGE ||
-			    slot->chain.write_len > FS_MAX_MESSAGE) {
-				virtio_fail(v, "a message of more than a megabyte");
-				return;
-			}
-			fs->free = slot->next;
-			fs_submit(fs, slot, queue);
-		}
-	} while (slot && vq_enable_notify(vq));
-	if (queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN)
-		fs_wait_answer(fs, seen);
+	do
+		wake |= fs_take(fs, queue, &out_len);
+	while (next_slot_locked(fs) && virtio_is_active(v) && vq_enable_notify(vq));
+	wait = queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN;
+	fs_let_serve(fs, wake, wait ? watch_budget(&fs->watch) : 0, seen);
 }
 
 static bool fs_reset(struct virtio *v)

@@ -60,16 +60,31 @@ bool virtio_is_active(const struct virtio *v)
 	return (v->status & STATUS_DRIVER_OK) && !(v->status & STATUS_NEEDS_RESET);
 }
 
+void virtio_pulse(struct virtio *v)
+{
+	pthread_mutex_lock(&v->irq_lock);
+	irq_pulse(&v->env.irq);
+	pthread_mutex_unlock(&v->irq_lock);
+}
+
 static void interrupt(struct virtio *v, uint32_t why)
 {
 	v->isr |= why;
-	irq_pulse(&v->env.irq);
+	virtio_pulse(v);
+}
+
+bool virtio_must_interrupt(struct virtio *v, struct vq *vq)
+{
+	if (!vq_should_interrupt(vq))
+		return false;
+	v->isr |= ISR_QUEUE;
+	return true;
 }
 
 void virtio_interrupt(struct virtio *v, struct vq *vq)
 {
-	if (vq_should_interrupt(vq))
-		interrupt(v, ISR_QUEUE);
+	if (virtio_must_interrupt(v, vq))
+		virtio_pulse(v);
 }
 
 void virtio_config_changed(struct virtio *v)
@@ -404,12 +419,14 @@ int virtio_init(struct virtio *v, const struct device_ops *ops, const struct vir
 	device_init(&v->dev, ops);
 	v->vops = vops;
 	v->env = *env;
+	pthread_mutex_init(&v->irq_lock, NULL);
 	return loop_event_init(env->loop, &v->kick, on_kick, v);
 }
 
 void virtio_done(struct virtio *v)
 {
 	loop_event_done(&v->kick);
+	pthread_mutex_destroy(&v->irq_lock);
 }
 
 #define F(member, type) STATE_FIELD(struct virtio, member, type, 1)

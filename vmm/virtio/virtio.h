@@ -72,6 +72,7 @@ struct virtio {
 	struct device dev; /* first; its lock guards all below */
 	const struct virtio_ops *vops;
 	struct virtio_env env;
+	pthread_mutex_t irq_lock; /* after the device's: an edge at a time, or one is lost */
 	struct loop_event kick;
 	uint32_t kicked;	 /* bit a queue */
 	uint32_t kicked_outside; /* queues whose notifications may come without setting that bit */
@@ -128,6 +129,12 @@ bool virtio_is_active(const struct virtio *v);
 void virtio_kick(struct virtio *v, unsigned queue);
 /* Interrupt the driver for what was pushed to the queue, if it wants that. */
 void virtio_interrupt(struct virtio *v, struct vq *vq);
+/*
+ * The same in two steps, for those who let the device's lock go in between: decide, with the lock
+ * held, and interrupt, which may have to wake a vCPU.
+ */
+bool virtio_must_interrupt(struct virtio *v, struct vq *vq);
+void virtio_pulse(struct virtio *v);
 /* The configuration space has changed. */
 void virtio_config_changed(struct virtio *v);
 /* The driver broke a rule: DEVICE_NEEDS_RESET. */

@@ -6,9 +6,10 @@
  * more than most of what is waited for. How long watching is worth its processor time adapts: a
  * fruitful watch restores the limit, a fruitless one halves it until it is too short to pay. Where
  * other threads compete for the processor watching does harm: it uses up the share of time that
- * would let us go on at once when we are woken. It shows as time that passes without us; then some
- * occasions are let go by, the more the oftener it happens. One struct for each place that waits,
- * guarded by its owner.
+ * would let us go on at once when we are woken. It shows as time that passes without us while
+ * another thread runs; then some occasions are let go by, the more the oftener it happens. Time
+ * that the host's own hypervisor takes from all alike does not count. One struct for each place
+ * that waits, guarded by its owner.
  */
 #ifndef BASE_WATCH_H
 #define BASE_WATCH_H

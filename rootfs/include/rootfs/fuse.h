@@ -140,8 +140,15 @@ void fuse_server_stop(struct fuse_server *srv);
  * fuse_server_submit() - Hand over one request
  *
  * Context: any thread; never blocks. The server must be started.
+ * Return: true: its worker sleeps until fuse_server_wake().
  */
-void fuse_server_submit(struct fuse_server *srv, struct fuse_request *req);
+bool fuse_server_submit(struct fuse_server *srv, struct fuse_request *req);
+
+/*
+ * Wake a worker for what was submitted. It begins at once, maybe on the caller's processor: hold no
+ * lock that completing a request takes. Context: any thread.
+ */
+void fuse_server_wake(struct fuse_server *srv);
 
 /* All that was submitted is answered on return; what comes later waits for fuse_server_resume(). */
 void fuse_server_quiesce(struct fuse_server *srv);

@@ -2,6 +2,9 @@
 /* base/watch: how long it is worth watching. */
 #include "test.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include "base/clock.h"
 #include "base/watch.h"
 
@@ -19,13 +22,24 @@ static bool never(const void *arg)
 	return false;
 }
 
-/* Longer than any watch: as if another thread had run instead. */
+/* Longer than any watch, and no other thread's doing: as if the machine had stood still. */
 static bool after_a_nap(const void *arg)
 {
 	const struct timespec nap = { .tv_nsec = 1000000 };
+	unsigned *n = *(unsigned *const *)arg;
 
-	nanosleep(&nap, NULL);
-	return true;
+	if (++*n == 2)
+		nanosleep(&nap, NULL);
+	return *n == 100;
+}
+
+static _Atomic bool over;
+
+static void *spin(void *arg)
+{
+	while (!over)
+		;
+	return NULL;
 }
 
 static void stops_when_found(void **state)
@@ -45,9 +59,30 @@ static void gives_up(void **state)
 	assert_true(clock_monotonic_ns() - start >= 20000);
 }
 
+static void time_that_nobody_had_is_no_preemption(void **state)
+{
+	unsigned n = 0, *p = &n;
+
+	/* PREEMPTED is the machine's doing. */
+	assert_int_not_equal(watch_run(100000, after_a_nap, &p), WATCH_MISSED);
+}
+
+/* Two threads that both want the one processor they may use. */
 static void notices_preemption(void **state)
 {
-	assert_int_equal(watch_run(NSEC_PER_SEC, after_a_nap, NULL), WATCH_PREEMPTED);
+	cpu_set_t all, one;
+	pthread_t other;
+
+	assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+	CPU_ZERO(&one);
+	CPU_SET((size_t)sched_getcpu(), &one);
+	assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+	over = false;
+	assert_int_equal(pthread_create(&other, NULL, spin, NULL), 0);
+	assert_int_equal(watch_run(60 * NSEC_PER_SEC, never, NULL), WATCH_PREEMPTED);
+	over = true;
+	pthread_join(other, NULL);
+	assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
 }
 
 static unsigned n_skipped(struct watch *w)
@@ -119,6 +154,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(stops_when_found),
 		cmocka_unit_test(gives_up),
+		cmocka_unit_test(time_that_nobody_had_is_no_preemption),
 		cmocka_unit_test(notices_preemption),
 		cmocka_unit_test(fruitless_watches_get_shorter_then_rare),
 		cmocka_unit_test(a_find_restores_the_limit),

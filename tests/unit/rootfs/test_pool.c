@@ -123,7 +123,8 @@ static void a_burst_is_answered_whole(void **state)
 		n_done = 0;
 		burst_fill(b);
 		for (unsigned i = 0; i < 64; i++)
-			fuse_server_submit(c.srv, &b->req[i]);
+			if (fuse_server_submit(c.srv, &b->req[i]))
+				fuse_server_wake(c.srv);
 		assert_true(wait_done(64));
 		for (unsigned i = 0; i < 64; i++) {
 			struct fuse_out_header h;
@@ -145,7 +146,8 @@ static void quiescent_server_holds_requests_back(void **state)
 	burst_fill(b);
 	fuse_server_quiesce(c.srv);
 	for (unsigned i = 0; i < 64; i++)
-		fuse_server_submit(c.srv, &b->req[i]);
+		if (fuse_server_submit(c.srv, &b->req[i]))
+			fuse_server_wake(c.srv);
 	usleep(20000);
 	assert_int_equal(n_done, 0);
 	fuse_server_resume(c.srv);
@@ -161,7 +163,8 @@ static void stop_serves_what_was_submitted(void **state)
 	n_done = 0;
 	burst_fill(b);
 	for (unsigned i = 0; i < 64; i++)
-		fuse_server_submit(c.srv, &b->req[i]);
+		if (fuse_server_submit(c.srv, &b->req[i]))
+			fuse_server_wake(c.srv);
 	fuse_server_stop(c.srv);
 	assert_int_equal(n_done, 64);
 	fuse_server_stop(c.srv);

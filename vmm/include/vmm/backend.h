@@ -58,8 +58,13 @@ struct fs_backend {
 	void *opaque;
 	/* Needed when the device has a window: here it is, borrowed. Before the first request. */
 	void (*set_window)(void *opaque, const struct fs_window *window);
-	/* Take a request; must not block for long. Context: a vCPU or loop thread. */
-	void (*submit)(void *opaque, struct fs_request *req);
+	/*
+	 * Take a request; must not block for long. Context: a vCPU or loop thread, the device's
+	 * lock held. Return: true to have wake() called.
+	 */
+	bool (*submit)(void *opaque, struct fs_request *req);
+	/* Wake what serves the requests submitted. Context: a vCPU or loop thread, no lock held. */
+	void (*wake)(void *opaque);
 	/* The guest reset the device: forget every node and handle. No request is outstanding. */
 	void (*reset)(void *opaque);
 	/* Return when nothing is in flight: every submitted request was done(). No submit follows.
