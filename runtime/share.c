@@ -44,7 +44,7 @@ static bool on_submit(void *opaque, struct fs_request *fs)
 		.out = fs->out,
 		.n_in = fs->n_in,
 		.n_out = fs->n_out,
-		.urgent = fs->hiprio,
+		.lazy = fs->hiprio,
 		.complete = on_complete,
 	};
 	return fuse_server_submit(share->srv, req);

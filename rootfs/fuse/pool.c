@@ -2,12 +2,16 @@
 /*
  * Worker threads and the queue in front of them.
  *
- * Theory of operation. One queue (with a lane for urgent requests) feeds all workers. Handing a
- * request to a sleeping thread costs a system call here and a context switch there, more than most
- * requests take, so wake-ups are rationed: a submitter wakes a worker only when none is awake and
- * looking, or when those awake are stuck in slow operations, or when a backlog of several requests
- * has built up. A worker that runs dry watches the queue for a while before it sleeps
- * (base/watch.h). Only one worker watches at a time.
+ * Theory of operation. One queue feeds all workers. Handing a request to a sleeping thread costs a
+ * system call here and a context switch there, more than most requests take, so wake-ups are
+ * rationed: a submitter wakes a worker only when none is awake and looking, or when those awake are
+ * stuck in slow operations, or when a backlog of several requests has built up. A worker that runs
+ * dry watches the queue for a while before it sleeps (base/watch.h). Only one worker watches at a
+ * time.
+ *
+ * Requests that nobody waits for (FORGET) go by a lane of their own: closing a deleted file is the
+ * longest part of deleting it. A worker takes them before it sleeps, or, when LAZY_BATCH have come
+ * together, all in a row, while another serves what is waited for.
  *
  * Thread 0 is the leader: it owns the descriptor table, runs jobs that open or close descriptors
  * for other threads (reset, save, restore), and outlives the other workers.
@@ -26,7 +30,8 @@
 #include "base/fd.h"
 #include "fuse/server.h"
 
-#define BACKLOG_WAKE	   3 /* queued requests that justify another worker */
+#define BACKLOG_WAKE	   3  /* queued requests that justify another worker */
+#define LAZY_BATCH	   32 /* requests nobody waits for that do so too */
 #define WORKER_STACK_BYTES (256 * 1024)
 
 int fuse_pool_init(struct fuse_pool *p)
@@ -60,22 +65,53 @@ static void pool_wake_all(struct fuse_pool *p)
 	futex_wake(&p->wake_seq, INT_MAX);
 }
 
+static void lane_put(struct fuse_lane *l, struct fuse_request *req)
+{
+	req->next_ = NULL;
+	if (l->tail)
+		l->tail->next_ = req;
+	else
+		l->head = req;
+	l->tail = req;
+	l->n++;
+}
+
+static struct fuse_request *lane_take(struct fuse_lane *l)
+{
+	struct fuse_request *req = l->head;
+
+	if (!req)
+		return NULL;
+	l->head = req->next_;
+	if (!l->head)
+		l->tail = NULL;
+	l->n--;
+	return req;
+}
+
+/* A request that somebody waits for came. Return: a sleeping worker is needed. */
+static bool wants_worker_locked(const struct fuse_pool *p)
+{
+	return !p->n_spinning && (p->n_busy <= p->n_slow || p->queue.n >= BACKLOG_WAKE);
+}
+
+/* One that nobody waits for came: those awake take it in the end, but not too many. */
+static bool wants_lazy_worker_locked(struct fuse_pool *p)
+{
+	if (p->lazy.n == LAZY_BATCH)
+		p->lazy_due = true;
+	return p->lazy.n == LAZY_BATCH || (!p->n_spinning && !p->n_busy);
+}
+
 bool fuse_server_submit(struct fuse_server *srv, struct fuse_request *req)
 {
 	struct fuse_pool *p = &srv->pool;
-	int lane = req->urgent ? 1 : 0;
 	bool wake;
 
-	req->next_ = NULL;
 	pthread_mutex_lock(&p->lock);
-	if (p->tail[lane])
-		p->tail[lane]->next_ = req;
-	else
-		p->head[lane] = req;
-	p->tail[lane] = req;
-	p->n_queued++;
-	wake = p->n_sleeping && !p->paused && !p->n_spinning &&
-	       (p->n_busy <= p->n_slow || p->n_queued >= BACKLOG_WAKE);
+	lane_put(req->lazy ? &p->lazy : &p->queue, req);
+	wake = req->lazy ? wants_lazy_worker_locked(p) : wants_worker_locked(p);
+	wake = wake && p->n_sleeping && !p->paused;
 	if (wake) {
 		p->n_wakeups++;
 		p->wake_seq++;
@@ -89,49 +125,57 @@ void fuse_server_wake(struct fuse_server *srv)
 	futex_wake(&srv->pool.wake_seq, 1);
 }
 
-static struct fuse_request *pool_pop_locked(struct fuse_pool *p)
+static struct fuse_request *pool_pop_locked(struct fuse_pool *p, struct fuse_worker *w)
 {
-	for (int lane = 1; lane >= 0; lane--) {
-		struct fuse_request *req = p->head[lane];
+	struct fuse_request *req = lane_take(&p->queue);
 
-		if (!req)
-			continue;
-		p->head[lane] = req->next_;
-		if (!req->next_)
-			p->tail[lane] = NULL;
-		p->n_queued--;
+	if (req)
 		return req;
+	if (p->lazy_due || p->draining || p->stopping) {
+		p->lazy_due = false;
+		w->takes_lazy = true;
 	}
-	return NULL;
+	/* One worker at a time, which goes on until there are no more: the others are for the rest.
+	 */
+	if (w->takes_lazy && !p->lazy_busy)
+		req = lane_take(&p->lazy);
+	w->takes_lazy = req;
+	p->lazy_busy |= w->takes_lazy;
+	return req;
 }
 
 static bool has_news(const void *arg)
 {
 	const struct fuse_pool *p = arg;
 
-	return atomic_load_explicit(&p->n_queued, memory_order_relaxed) || p->has_job;
+	return atomic_load_explicit(&p->queue.n, memory_order_relaxed) || p->lazy_due || p->has_job;
 }
 
-static bool has_work_locked(const struct fuse_pool *p)
+static bool has_work_locked(const struct fuse_pool *p, const struct fuse_worker *w)
 {
-	return p->n_queued || p->stopping || p->job;
+	return p->stopping || (p->job && w->index == 0) ||
+	       (!p->paused && (p->queue.n || (p->lazy.n && !p->lazy_busy)));
 }
 
 /* Nothing to do: watch, then sleep. Called and left with the lock held. */
 static void pool_idle_locked(struct fuse_pool *p, struct fuse_worker *w)
 {
 	uint64_t ns = p->n_spinning || p->paused ? 0 : watch_budget(&w->watch);
+	enum watch_result result;
 	uint32_t seen;
 
 	if (ns) {
 		p->n_spinning = 1;
 		pthread_mutex_unlock(&p->lock);
-		watch_learn(&w->watch, watch_run(ns, has_news, p));
+		result = watch_run(ns, has_news, p);
 		pthread_mutex_lock(&p->lock);
 		p->n_spinning = 0;
-		if (has_work_locked(p))
-			return;
+		/* Being awake was worth it also for what does not end a watch. */
+		watch_learn(&w->watch, result == WATCH_MISSED && p->lazy.n ? WATCH_FOUND : result);
 	}
+	w->takes_lazy = !p->queue.n; /* now there is time */
+	if (has_work_locked(p, w))
+		return;
 	seen = p->wake_seq;
 	p->n_sleeping++;
 	p->n_sleeps++;
@@ -151,7 +195,7 @@ void fuse_pool_mark_slow(struct fuse_worker *w)
 	w->slow = true;
 	pthread_mutex_lock(&p->lock);
 	p->n_slow++;
-	wake = p->n_queued && p->n_sleeping && !p->n_spinning && p->n_busy <= p->n_slow;
+	wake = p->queue.n && p->n_sleeping && !p->n_spinning && p->n_busy <= p->n_slow;
 	if (wake)
 		p->wake_seq++;
 	pthread_mutex_unlock(&p->lock);
@@ -193,11 +237,12 @@ static void worker_loop(struct fuse_worker *w)
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct fuse_request *req = NULL;
+		bool req_lazy;
 
 		if (w->index == 0 && p->job)
 			pool_do_job_locked(p);
 		if (!p->paused || p->stopping)
-			req = pool_pop_locked(p);
+			req = pool_pop_locked(p, w);
 		if (!req && p->stopping)
 			break;
 		if (!req) {
@@ -206,11 +251,18 @@ static void worker_loop(struct fuse_worker *w)
 		}
 		p->n_busy++;
 		p->n_requests++;
+		req_lazy = req->lazy;
+		if (req_lazy) {
+			w->slow = true;
+			p->n_slow++;
+		}
 		pthread_mutex_unlock(&p->lock);
 		pool_serve(p, w, req);
 		pthread_mutex_lock(&p->lock);
 		p->n_busy--;
-		if (p->draining && !p->n_busy && !p->n_queued)
+		if (req_lazy)
+			p->lazy_busy = false;
+		if (p->draining && !p->n_busy && !p->queue.n && !p->lazy.n)
 			pthread_cond_broadcast(&p->changed);
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -384,7 +436,7 @@ void fuse_server_quiesce(struct fuse_server *srv)
 
 	pthread_mutex_lock(&p->lock);
 	p->draining = true;
-	while (p->running && (p->n_busy || p->n_queued))
+	while (p->running && (p->n_busy || p->queue.n || p->lazy.n))
 		pthread_cond_wait(&p->changed, &p->lock);
 	p->draining = false;
 	p->paused = true;

@@ -50,7 +50,8 @@ struct fuse_worker {
 	unsigned index;
 	pthread_t thread;
 	bool started;
-	bool slow; /* its request is counted in n_slow */
+	bool slow;	 /* its request is counted in n_slow */
+	bool takes_lazy; /* from that lane too, until it is empty */
 	struct fuse_creds creds;
 	struct watch watch; /* of the queue */
 	struct iovec iov[FUSE_IOV_MAX];
@@ -67,12 +68,18 @@ struct fuse_session {
 
 typedef void (*fuse_job_fn)(void *arg);
 
+struct fuse_lane {
+	struct fuse_request *head, *tail;
+	_Atomic uint32_t n;
+};
+
 struct fuse_pool {
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* n_busy, job_done, state */
-	/* guarded by lock, n_queued also read without */
-	struct fuse_request *head[2], *tail[2]; /* [1]: urgent */
-	_Atomic uint32_t n_queued;
+	/* guarded by lock; what is atomic is also read without */
+	struct fuse_lane queue, lazy;
+	_Atomic bool lazy_due;	   /* somebody is to take all of that lane */
+	bool lazy_busy;		   /* one of it is being served */
 	_Atomic uint32_t wake_seq; /* futex */
 	_Atomic uint32_t n_spinning;
 	uint32_t n_sleeping, n_busy, n_slow, n_workers;

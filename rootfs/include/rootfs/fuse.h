@@ -99,7 +99,7 @@ struct fuse_request {
 	const struct iovec *in;	 /* readable by the device */
 	const struct iovec *out; /* writable by the device */
 	unsigned n_in, n_out;
-	bool urgent; /* from the high-priority queue */
+	bool lazy; /* nobody waits for it: FORGET */
 	/* @len: bytes written to @out, from its start; 0 when the request has no answer. */
 	void (*complete)(struct fuse_request *req, size_t len);
 	struct fuse_request *next_; /* the server's, while it holds the request */

@@ -100,7 +100,7 @@ static void burst_fill(struct burst *b)
 						   .n_in = 1,
 						   .out = &b->out[i],
 						   .n_out = 1,
-						   .urgent = i % 2,
+						   .lazy = i % 2,
 						   .complete = burst_done };
 	}
 }
