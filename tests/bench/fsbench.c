@@ -3,6 +3,7 @@
  * File system workload of tests/bench/fs; runs in the guest and natively.
  *
  *	fsbench DIRECTORY SCALE
+ *	fsbench cold|warm NAME COMMAND [ARGUMENT...]	times one command
  *
  * Prints "figure NAME SECONDS" a line. Caches are dropped before each cold figure (needs root).
  */
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #define BLOCK	  (128 * 1024)
 #define PER_DIR	  100
@@ -183,6 +185,28 @@ static void big_random_write(void)
 	big_random(O_WRONLY);
 }
 
+static void print(const char *name, double start)
+{
+	printf("figure %s %.6f\n", name, now() - start);
+	fflush(stdout);
+}
+
+static int time_command(const char *name, char **argv)
+{
+	double start = now();
+	int status = 0;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execvp(argv[0], argv);
+		die(argv[0]);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || status)
+		die(argv[0]);
+	print(name, start);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -204,6 +228,10 @@ int main(int argc, char **argv)
 		{ "write-rand", big_random_write, 0 },
 	};
 
+	if (argc > 3 && strcmp(argv[1], "cold") == 0)
+		drop_caches();
+	if (argc > 3)
+		return time_command(argv[2], argv + 3);
 	if (argc != 3 || chdir(argv[1]) < 0)
 		die("usage: fsbench DIRECTORY SCALE");
 	n_files = atoi(argv[2]) * PER_DIR;
@@ -215,8 +243,7 @@ int main(int argc, char **argv)
 			drop_caches();
 		start = now();
 		steps[i].run();
-		printf("figure %s %.6f\n", steps[i].name, now() - start);
-		fflush(stdout);
+		print(steps[i].name, start);
 	}
 	unlink("big");
 	return 0;
