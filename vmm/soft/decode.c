@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "soft/cpu.h"
 #include "soft/decode_table.h"
 #include "soft/stub.h"
@@ -15,33 +16,43 @@
 struct dec {
 	const struct decode_env *env;
 	const uint8_t *p;
-	unsigned n, pos; /* bytes there are; bytes consumed */
+	unsigned end, pos; /* bytes there are, as far as an instruction may go; bytes consumed */
 	enum decode_result res;
 	struct insn *in;
 	bool long64, code16, prot;
 	uint8_t seg_override; /* enum hv_seg or 0xff */
 };
 
-static uint8_t get8(struct dec *d)
+static __attribute__((noinline, cold)) uint8_t get_none(struct dec *d)
 {
-	if (d->pos >= INSN_MAX_LEN) {
+	if (d->pos >= INSN_MAX_LEN)
 		d->res = DECODE_GP;
-		return 0;
-	}
-	if (d->pos >= d->n) {
-		if (d->res == DECODE_OK)
-			d->res = DECODE_MORE;
-		return 0;
-	}
-	return d->p[d->pos++];
+	else if (d->res == DECODE_OK)
+		d->res = DECODE_MORE;
+	return 0;
+}
+
+static inline uint8_t get8(struct dec *d)
+{
+	return likely(d->pos < d->end) ? d->p[d->pos++] : get_none(d);
 }
 
 static uint64_t get_le(struct dec *d, unsigned bytes)
 {
 	uint64_t v = 0;
 
-	for (unsigned i = 0; i < bytes; i++)
-		v |= (uint64_t)get8(d) << (8 * i);
+	if (unlikely(bytes > d->end - d->pos)) {
+		while (d->res == DECODE_OK)
+			get8(d);
+		return 0;
+	}
+	switch (bytes) {
+	case 1: v = d->p[d->pos]; break;
+	case 2: memcpy(&v, d->p + d->pos, 2); break;
+	case 4: memcpy(&v, d->p + d->pos, 4); break;
+	default: memcpy(&v, d->p + d->pos, 8); break;
+	}
+	d->pos += bytes;
 	return v;
 }
 
@@ -52,7 +63,12 @@ static int64_t sext(uint64_t v, unsigned bytes)
 	return (int64_t)(v << sh) >> sh;
 }
 
-/* Legacy prefixes and REX; returns the first byte that is neither. */
+static const bool is_legacy_prefix[256] = {
+	[0x26] = true, [0x2e] = true, [0x36] = true, [0x3e] = true, [0x64] = true, [0x65] = true,
+	[0x66] = true, [0x67] = true, [0xf0] = true, [0xf2] = true, [0xf3] = true,
+};
+
+/* Legacy prefixes and REX; returns the first byte that is neither, or 0 with res set. */
 static uint8_t decode_prefixes(struct dec *d)
 {
 	struct insn *in = d->in;
@@ -60,8 +76,12 @@ static uint8_t decode_prefixes(struct dec *d)
 	for (;;) {
 		uint8_t b = get8(d);
 
-		if (d->res != DECODE_OK)
-			return 0;
+		if (d->long64 && (b & 0xf0) == 0x40) {
+			in->rex = b; /* counts only right before the opcode */
+			continue;
+		}
+		if (likely(!is_legacy_prefix[b]))
+			return b;
 		switch (b) {
 		case 0x26: d->seg_override = HV_ES; break;
 		case 0x2e: d->seg_override = HV_CS; break;
@@ -73,13 +93,7 @@ static uint8_t decode_prefixes(struct dec *d)
 		case 0x67: in->prefixes |= INSN_PFX_67; break;
 		case 0xf0: in->prefixes |= INSN_PFX_LOCK; break;
 		case 0xf2: in->prefixes = (in->prefixes & ~INSN_PFX_F3) | INSN_PFX_F2; break;
-		case 0xf3: in->prefixes = (in->prefixes & ~INSN_PFX_F2) | INSN_PFX_F3; break;
-		default:
-			if (d->long64 && (b & 0xf0) == 0x40) {
-				in->rex = b; /* counts only right before the opcode */
-				continue;
-			}
-			return b;
+		default: in->prefixes = (in->prefixes & ~INSN_PFX_F2) | INSN_PFX_F3; break;
 		}
 		in->rex = 0;
 	}
@@ -150,7 +164,7 @@ static void decode_mem(struct dec *d)
 	in->seg = pick_seg(d, in->base == HV_RSP || in->base == HV_RBP ? HV_SS : HV_DS);
 }
 
-static void decode_modrm_byte(struct dec *d)
+static inline void decode_modrm_byte(struct dec *d)
 {
 	struct insn *in = d->in;
 
@@ -283,7 +297,7 @@ static const struct opdef *lookup(struct dec *d, uint8_t b)
 	if ((b == 0xc4 || b == 0xc5) && d->prot) {
 		if (d->long64)
 			return lookup_vex(d, b == 0xc4);
-		if (d->pos >= d->n || d->pos >= INSN_MAX_LEN) {
+		if (d->pos >= d->end) {
 			get8(d);
 			return NULL;
 		}
@@ -500,7 +514,11 @@ static void decode_body(struct dec *d)
 enum decode_result decode_insn(const struct decode_env *env, const uint8_t *bytes, unsigned n_bytes,
 			       struct insn *ret)
 {
-	struct dec d = { .env = env, .p = bytes, .n = n_bytes, .in = ret, .seg_override = 0xff };
+	struct dec d = { .env = env,
+			 .p = bytes,
+			 .end = MIN(n_bytes, INSN_MAX_LEN),
+			 .in = ret,
+			 .seg_override = 0xff };
 
 	memset(ret, 0, sizeof(*ret));
 	ret->mod = 3;
@@ -513,7 +531,10 @@ enum decode_result decode_insn(const struct decode_env *env, const uint8_t *byte
 	if (d.res != DECODE_OK)
 		return d.res;
 	ret->len = d.pos;
-	memcpy(ret->bytes, bytes, d.pos);
+	if (likely(n_bytes >= INSN_MAX_LEN))
+		memcpy(ret->bytes, bytes, INSN_MAX_LEN); /* of a size the compiler knows */
+	else
+		memcpy(ret->bytes, bytes, d.pos);
 	return DECODE_OK;
 }
 

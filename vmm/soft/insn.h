@@ -58,7 +58,7 @@ enum insn_result {
 typedef enum insn_result (*insn_exec_fn)(struct cpu *cpu, const struct insn *in);
 
 struct insn {
-	uint8_t bytes[INSN_MAX_LEN]; /* as fetched */
+	uint8_t bytes[INSN_MAX_LEN]; /* as fetched; behind len whatever came next */
 	uint8_t len;
 	uint8_t prefixes; /* enum insn_prefix */
 	uint8_t map;	  /* enum insn_map */
