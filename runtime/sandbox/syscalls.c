@@ -76,7 +76,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_IF(D | F, mprotect, "not executable", "the allocator", NOT_EXEC(2)),
 	RARE_IF(V, mprotect, "not executable", "the allocator, when a vCPU needs memory for a device's request", NOT_EXEC(2)),
 	RARE_IF(C, mprotect, "not executable", "the allocator, when the heap cannot grow in its place", NOT_EXEC(2)),
-	ALLOW_IF(V | D | F, madvise, "MADV_DONTNEED", "a thread's stack when it ends", EQ(2, MADV_DONTNEED)),
+	ALLOW_IF(V | D | F, madvise, "MADV_DONTNEED", "a thread's stack when it ends; memory of decoded code", EQ(2, MADV_DONTNEED)),
 	RARE_IF(C, madvise, "MADV_DONTNEED", "the allocator, for what another thread allocated", EQ(2, MADV_DONTNEED)),
 	RARE(C | F, mremap, "the allocator, when tables of more than 128 KiB grow"),
 	ALLOW(C, brk, "the allocator"),

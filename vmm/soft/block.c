@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "base/checked.h"
+#include "base/clock.h"
 #include "soft/block_priv.h"
 #include "soft/exec.h"
 #include "soft/flags.h"
@@ -25,28 +25,17 @@
 
 static void insert(struct block_cpu *code, struct block *b)
 {
-	struct block **slot = &code->hash[hash_slot(b->key)], **page;
+	block_ref *slot = &code->hash[hash_slot(b->key)], *page = &code->pages[page_slot(b->gpa)];
 
 	b->hash_next = *slot;
-	*slot = b;
-	page = &code->pages[page_slot(b->gpa)];
-	b->page_next[0] = *page;
-	*page = b;
-	if (b->gpa2 == ~0ULL || page_slot(b->gpa2) == page_slot(b->gpa))
-		return;
-	page = &code->pages[page_slot(b->gpa2)];
-	b->page_next[1] = *page;
-	*page = b;
+	b->page_next = *page;
+	*slot = *page = block_ref_of(code, b);
 }
 
 static void forget_all(struct block_cpu *code)
 {
-	memset(code->jumps, 0, sizeof(code->jumps));
-	memset(code->targets, 0, sizeof(code->targets));
-	memset(code->hash, 0, sizeof(code->hash));
-	memset(code->pages, 0, sizeof(code->pages));
-	memset(code->slow, 0, sizeof(code->slow));
-	code->arena_used = ALIGN_UP(sizeof(*code), 64);
+	memset(code, 0, BLOCK_TABLES_BYTES);
+	code->arena_used = ARENA_START;
 	jit_reset(code);
 	code->flushes++;
 }
@@ -54,6 +43,37 @@ static void forget_all(struct block_cpu *code)
 void block_flush(struct cpu *cpu)
 {
 	forget_all(cpu->code);
+}
+
+/* ---- giving memory back ---- */
+
+#define IDLE_KEEP  (2 * MIB) /* of decoded code: never worth giving back */
+#define IDLE_INSNS 2000000   /* executed in all of the time that counts as idle */
+#define IDLE_MIN   NSEC_PER_SEC
+#define IDLE_MAX   (64 * NSEC_PER_SEC)
+
+uint64_t block_idle_until(struct cpu *cpu, uint64_t now)
+{
+	struct block_cpu *code = cpu->code;
+
+	if (code->arena_used - ARENA_START < IDLE_KEEP)
+		return UINT64_MAX;
+	if (cpu->stats.n_insns - code->idle_insns > IDLE_INSNS || !code->idle_ns) {
+		code->idle_insns = cpu->stats.n_insns;
+		code->idle_since = now;
+		if (!code->idle_ns)
+			code->idle_ns = IDLE_MIN;
+	}
+	return code->idle_since + code->idle_ns;
+}
+
+void block_give_back(struct cpu *cpu)
+{
+	struct block_cpu *code = cpu->code;
+
+	forget_all(code);
+	madvise((uint8_t *)code + ARENA_START, CODE_ARENA_BYTES - ARENA_START, MADV_DONTNEED);
+	code->idle_ns = MIN(2 * code->idle_ns, IDLE_MAX);
 }
 
 static void exec_one(struct cpu *cpu);
@@ -310,14 +330,15 @@ static __attribute__((noinline)) const uint8_t *fetch_only(struct cpu *cpu, uint
 /* First op of a block whose only instruction goes on in another page: is it the same one still? */
 const struct op *op_check_cross(struct cpu *cpu, const struct op *op)
 {
-	const struct block *b = op->block;
+	const struct insn *in = op[1].insn;
 	uint64_t va = cpu->page_va + GMEM_PAGE_SIZE;
 	const uint8_t *host = fetch_only(cpu, cpu->mode == CPU_LONG64 ? va : (uint32_t)va);
+	unsigned room = GMEM_PAGE_SIZE - op->off;
 
 	if (!host)
 		return leave_before(cpu, op);
-	if (host != b->host2) {
-		block_kill(cpu->code, (struct block *)(uintptr_t)b);
+	if (memcmp(host, in->bytes + room, op->len)) {
+		block_kill(cpu->code, op[-1].block);
 		return leave_before(cpu, op);
 	}
 	OP_GO(op + 1);
@@ -429,26 +450,26 @@ bool block_depend(struct block_cpu *code, struct block *b, struct block *user)
 {
 	struct block_dep *dep;
 
-	for (dep = b->deps; dep; dep = dep->next)
+	for (dep = block_at(code, b->deps); dep; dep = block_at(code, dep->next))
 		if (dep->user == user)
 			return true;
 	dep = block_alloc(code, sizeof(*dep));
 	if (!dep)
 		return false;
 	*dep = (struct block_dep){ user, b->deps };
-	b->deps = dep;
+	b->deps = block_ref_of(code, dep);
 	return true;
 }
 
 static void forget(struct block_cpu *code, struct block *b)
 {
-	struct block **p = &code->hash[hash_slot(b->key)];
+	block_ref *p = &code->hash[hash_slot(b->key)];
 	struct jump_entry *j = &code->jumps[jump_slot(b->key & BLOCK_KEY_HOST)];
 
 	if (b->dead)
 		return;
-	while (*p && *p != b)
-		p = &(*p)->hash_next;
+	while (*p && block_at(code, *p) != b)
+		p = &((struct block *)block_at(code, *p))->hash_next;
 	if (*p)
 		*p = b->hash_next;
 	if (j->head == b->ops)
@@ -460,7 +481,7 @@ static void forget(struct block_cpu *code, struct block *b)
 /* Those that use it have its code in theirs, but not in their bytes: theirs need not go on. */
 void block_kill(struct block_cpu *code, struct block *b)
 {
-	for (struct block_dep *d = b->deps; d; d = d->next)
+	for (struct block_dep *d = block_at(code, b->deps); d; d = block_at(code, d->next))
 		forget(code, d->user);
 	forget(code, b);
 }
@@ -473,20 +494,17 @@ static bool overlaps(gpa_t a, uint64_t a_len, gpa_t b, uint64_t b_len)
 /* One queued range: it lies in one page. */
 static void invalidate(struct block_cpu *code, gpa_t gpa, uint64_t len)
 {
-	unsigned slot = page_slot(gpa);
-	struct block **p = &code->pages[slot];
+	block_ref *p = &code->pages[page_slot(gpa)];
 
 	while (*p) {
-		struct block *b = *p;
-		struct block **next = &b->page_next[page_slot(b->gpa) != slot];
+		struct block *b = block_at(code, *p);
 
-		if (!b->dead && (overlaps(gpa, len, b->gpa, b->n_bytes) ||
-				 (b->n_bytes2 && overlaps(gpa, len, b->gpa2, b->n_bytes2))))
+		if (overlaps(gpa, len, b->gpa, b->n_bytes))
 			block_kill(code, b);
 		if (b->dead)
-			*p = *next;
+			*p = b->page_next;
 		else
-			p = next;
+			p = &b->page_next;
 	}
 }
 
@@ -711,7 +729,7 @@ int block_cpu_new(struct cpu *cpu, struct err *err)
 
 	if (!code)
 		return err_set(err, -ENOMEM, "memory for decoded code");
-	code->arena_used = ALIGN_UP(sizeof(*code), 64);
+	code->arena_used = ARENA_START;
 	pthread_mutex_init(&code->lock, NULL);
 	code->features = decode_features(cpu->vm->config.cpuid);
 	cpu->code = code;

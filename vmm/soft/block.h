@@ -17,6 +17,15 @@ void block_cpu_free(struct cpu *cpu);
 /* Forget all blocks of this vCPU: after set_state, say. Own thread or vCPU stopped. */
 void block_flush(struct cpu *cpu);
 
+/*
+ * A vCPU that does next to nothing for a second gives back the memory of its decoded code, the start
+ * of its guest mostly; each time it takes twice as long, so that one that works now and then keeps
+ * its code. block_idle_until() is the host time at which block_give_back() is due if nothing happens
+ * before, UINT64_MAX for never. Own thread, outside cpu_exec().
+ */
+uint64_t block_idle_until(struct cpu *cpu, uint64_t now);
+void block_give_back(struct cpu *cpu);
+
 /* One lock of the VM for LOCKed accesses that no host atomic can do: page-crossing ones, MMIO. */
 bool block_split_lock(struct cpu *cpu);
 void block_split_unlock(struct cpu *cpu);

@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/checked.h"
 #include "soft/block.h"
 #include "soft/decode.h"
 #include "soft/execmem.h"
@@ -13,24 +14,28 @@
 #define BLOCK_MAX_INSNS 64
 #define BLOCK_MAX_BYTES 256
 
+/* A place in the arena, in units of ARENA_UNIT; 0: none. */
+typedef uint32_t block_ref;
+
 /* @user's translation has another block's code in it. */
 struct block_dep {
 	struct block *user;
-	struct block_dep *next;
+	block_ref next; /* struct block_dep */
 };
 
+/* Lies right before a cache line: its head shares one with its first op. */
 struct block {
-	struct block *hash_next;
-	struct block *page_next[2]; /* in the lists of the page(s) its bytes lie in */
-	uint64_t key;		    /* host address of the first byte, mode bits on top */
+	uint64_t key; /* host address of the first byte, mode bits on top */
 	gpa_t gpa;
-	gpa_t gpa2;		    /* second page's part, ~0 if none */
-	const uint8_t *host2;	    /* where that page was */
-	uint16_t n_bytes, n_bytes2; /* in the first and in the second page */
+	block_ref hash_next, page_next;
+	block_ref deps;	  /* translations that this block is a part of */
+	uint16_t n_bytes; /* in the first page; what lies behind is looked at on each entry */
 	bool dead;
-	struct block_dep *deps;	      /* translations that this block is a part of */
-	_Alignas(64) struct op ops[]; /* head first, and in one cache line with the first op */
+	struct op ops[]; /* head first */
 };
+
+#define ARENA_UNIT 32
+_Static_assert(offsetof(struct block, ops) == ARENA_UNIT, "ops begin a cache line");
 
 /* cpu->code_key: modes whose code may be in blocks. Everything else runs one instruction at a time.
  */
@@ -85,12 +90,15 @@ struct inval {
 struct block_cpu {
 	struct jump_entry jumps[1 << JUMP_CACHE_BITS];
 	struct target_entry targets[1 << TARGET_CACHE_BITS];
-	struct block *hash[1 << BLOCK_HASH_BITS];
-	struct block *pages[1 << PAGE_HASH_BITS];
-	struct code_tlb_entry pages_seen[1 << CODE_TLB_BITS];
+	block_ref hash[1 << BLOCK_HASH_BITS];
+	block_ref pages[1 << PAGE_HASH_BITS];
 	struct slow_entry slow[1 << SLOW_CACHE_BITS];
 	size_t arena_used; /* of CODE_ARENA_BYTES; this struct is at the arena's start */
 	uint32_t flushes;  /* a change means that all block pointers are stale */
+	/* block_idle_until(): since when the vCPU has done next to nothing, instructions executed
+	 * then, and how long that is to last; host time. */
+	uint64_t idle_since, idle_insns, idle_ns;
+	struct code_tlb_entry pages_seen[1 << CODE_TLB_BITS];
 	uint64_t features;
 	struct execmem jit;    /* translated code */
 	int32_t jit_threshold; /* entries before a block is translated */
@@ -102,6 +110,20 @@ struct block_cpu {
 	struct inval queue[INVAL_QUEUE]; /* guarded by lock */
 	unsigned n_queue;		 /* guarded by lock; more than fit: forget everything */
 };
+
+/* What forgetting all blocks clears; where blocks begin. */
+#define BLOCK_TABLES_BYTES offsetof(struct block_cpu, arena_used)
+#define ARENA_START	   ALIGN_UP(sizeof(struct block_cpu), GMEM_PAGE_SIZE)
+
+static inline void *block_at(const struct block_cpu *code, block_ref ref)
+{
+	return ref ? (uint8_t *)(uintptr_t)code + (size_t)ref * ARENA_UNIT : NULL;
+}
+
+static inline block_ref block_ref_of(const struct block_cpu *code, const void *p)
+{
+	return (block_ref)((size_t)((const uint8_t *)p - (const uint8_t *)code) / ARENA_UNIT);
+}
 
 static inline uint64_t block_key(const struct cpu *cpu, const void *host)
 {
@@ -131,10 +153,10 @@ static inline unsigned page_slot(gpa_t gpa)
 
 static inline struct block *block_lookup(const struct block_cpu *code, uint64_t key)
 {
-	struct block *b = code->hash[hash_slot(key)];
+	struct block *b = block_at(code, code->hash[hash_slot(key)]);
 
 	while (b && b->key != key)
-		b = b->hash_next;
+		b = block_at(code, b->hash_next);
 	return b;
 }
 
@@ -152,10 +174,12 @@ struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gp
  * set. */
 bool block_decode_one(struct cpu *cpu, uint64_t va, struct insn *ret);
 
+/* @bytes in the arena; NULL: no memory. */
+void *block_alloc(struct block_cpu *code, size_t bytes);
+
 /* Which of @n instructions set flags that nobody reads; @general: those without a handler. */
 void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bool *ret_dead);
 
-void *block_alloc(struct block_cpu *code, size_t bytes);
 
 /* ---- code_pages.c ---- */
 

@@ -15,21 +15,45 @@ struct build {
 	struct decode_env env;
 	const uint8_t *host;
 	unsigned off, n_bytes; /* of the block in its page */
-	unsigned n;
+	unsigned n, n_general;
 	bool ended; /* the last instruction never falls through */
 	struct insn in[BLOCK_MAX_INSNS];
-	bool dead[BLOCK_MAX_INSNS]; /* nobody reads the flags it sets */
+	bool general[BLOCK_MAX_INSNS]; /* has no handler of its own */
+	bool dead[BLOCK_MAX_INSNS];    /* nobody reads the flags it sets */
+	struct op ops[BLOCK_MAX_INSNS];
 };
+
+/* ---- memory ---- */
 
 void *block_alloc(struct block_cpu *code, size_t bytes)
 {
 	void *p = (uint8_t *)code + code->arena_used;
 
-	bytes = (bytes + 63) & ~(size_t)63;
+	bytes = ALIGN_UP(bytes, ARENA_UNIT);
 	if (bytes > CODE_ARENA_BYTES - code->arena_used)
 		return NULL;
 	code->arena_used += bytes;
 	return p;
+}
+
+/*
+ * A block with room for @n ops behind its head, and for @n_insns decoded instructions. NULL: memory
+ * for code has run out.
+ */
+static struct block *block_new(struct block_cpu *code, unsigned n, unsigned n_insns,
+			       struct insn **ret_insns)
+{
+	struct insn *insns = block_alloc(code, n_insns * sizeof(*insns));
+	struct block *b;
+
+	if (code->arena_used / ARENA_UNIT % 2 == 0)
+		block_alloc(code, ARENA_UNIT);
+	b = block_alloc(code, sizeof(*b) + (1 + n) * sizeof(struct op));
+	if (!insns || !b)
+		return NULL;
+	*b = (struct block){ .n_bytes = 0 };
+	*ret_insns = insns;
+	return b;
 }
 
 /* ---- decoding ---- */
@@ -118,7 +142,7 @@ static bool ends_block(const struct insn *in)
  * first. */
 static enum decode_result decode_run(struct build *b)
 {
-	unsigned pos = b->off, end = b->off + BLOCK_MAX_BYTES;
+	unsigned pos = b->off, end = b->off + BLOCK_MAX_BYTES, seen = 0;
 
 	if (end > GMEM_PAGE_SIZE)
 		end = GMEM_PAGE_SIZE;
@@ -133,6 +157,7 @@ static enum decode_result decode_run(struct build *b)
 			if (res == DECODE_MORE)
 				return res;
 			make_raiser(in, res);
+			seen = INSN_MAX_LEN - in->len; /* bytes behind it made it illegal */
 		}
 		b->n++;
 		pos += in->len;
@@ -141,7 +166,7 @@ static enum decode_result decode_run(struct build *b)
 			break;
 		}
 	}
-	b->n_bytes = (pos > GMEM_PAGE_SIZE ? GMEM_PAGE_SIZE : pos) - b->off;
+	b->n_bytes = MIN(pos + seen, GMEM_PAGE_SIZE) - b->off;
 	return DECODE_OK;
 }
 
@@ -443,13 +468,40 @@ static op_fn pick(const struct build *b, const struct insn *in, unsigned off, st
 
 /* ---- putting it together ---- */
 
-static void set_exit(struct op *last, unsigned next, const struct insn *in)
+/* What goes behind the last op; @in is the branch there, NULL if control only falls through. */
+struct exit_plan {
+	int64_t next;
+	const struct insn *in;
+	unsigned slots;
+};
+
+static bool is_direct(const struct insn *in)
+{
+	return in->op == OP_JCC || in->form == FORM_REL;
+}
+
+static struct exit_plan plan_exit(unsigned next, const struct insn *in)
+{
+	bool same = next < GMEM_PAGE_SIZE;
+
+	if (in && !is_direct(in))
+		return (struct exit_plan){ next, in, 0 };
+	if (in && in->op == OP_JCC)
+		same = same && next + in->imm < GMEM_PAGE_SIZE;
+	else if (in)
+		same = next + in->imm < GMEM_PAGE_SIZE;
+	return (struct exit_plan){ next, in, same ? OP_EXIT_SLOTS_SAME : OP_EXIT_SLOTS };
+}
+
+static void set_exit(struct op *last, const struct exit_plan *plan)
 {
 	struct op_exit *x = (struct op_exit *)(uintptr_t)op_exit(last);
 
-	memset(x, 0, sizeof(*x));
-	x->target[0] = next;
-	x->target[1] = next + (in ? (int64_t)in->imm : 0);
+	if (!plan->slots)
+		return;
+	memset(x, 0, plan->slots * sizeof(struct op));
+	x->target[0] = plan->next;
+	x->target[1] = plan->next + (plan->in ? (int64_t)plan->in->imm : 0);
 }
 
 /* Comparison and jump next to one another become one handler. */
@@ -478,113 +530,122 @@ static bool is_vector(const struct insn *in)
 	return xmm && in->map != INSN_MAP_1 && sse_keeps_flags(in);
 }
 
-/* Handlers for all instructions; first pass with flags wanted tells which have none. */
-static bool choose(struct build *b, struct op *ops)
+static void choose_one(struct build *b, unsigned i, unsigned off)
 {
-	struct block_cpu *code = b->cpu->code;
-	bool general[BLOCK_MAX_INSNS];
-	struct op scratch;
+	const struct insn *in = &b->in[i];
+	struct op *op = &b->ops[i];
+
+	*op = (struct op){ .fn = NULL };
+	op->fn = pick(b, in, off, op, b->dead[i]);
+	op->off = off;
+	op->len = in->len;
+	op->left = b->n - 1 - i;
+}
+
+/* Handlers for all instructions: with flags wanted first, which tells which have none. */
+static void choose(struct build *b)
+{
 	unsigned off = b->off;
 
 	for (unsigned i = 0; i < b->n; i++) {
-		general[i] = !pick(b, &b->in[i], off, &scratch, false);
+		b->dead[i] = false;
+		choose_one(b, i, off);
+		b->general[i] = !b->ops[i].fn;
+		b->n_general += b->general[i];
 		off += b->in[i].len;
 	}
-	block_dead_flags(b->in, b->n, general, b->dead);
-	off = b->off;
+	block_dead_flags(b->in, b->n, b->general, b->dead);
 	for (unsigned i = 0; i < b->n; i++) {
-		const struct insn *in = &b->in[i];
-		struct op *op = &ops[i];
-
-		memset(op, 0, sizeof(*op));
-		op->fn = general[i] ? NULL : pick(b, in, off, op, b->dead[i]);
-		if (!op->fn) {
-			struct insn *copy = block_alloc(code, sizeof(*copy));
-
-			if (!copy)
-				return false;
-			*copy = *in;
-			op->fn = is_vector(in) ? op_vector : op_general;
-			op->insn = copy;
-		}
-		op->off = off;
-		op->len = in->len;
-		op->left = b->n - 1 - i;
-		off += in->len;
+		if (b->general[i])
+			b->ops[i].fn = is_vector(&b->in[i]) ? op_vector : op_general;
+		else if (b->dead[i])
+			choose_one(b, i, b->ops[i].off);
 	}
-	fuse(b, ops);
-	return true;
+	fuse(b, b->ops);
+}
+
+/* The ops to where they stay, the general ones with their instructions. */
+static void place(const struct build *b, struct op *ops, struct insn *insns)
+{
+	memcpy(ops, b->ops, b->n * sizeof(*ops));
+	for (unsigned i = 0; i < b->n; i++) {
+		if (!b->general[i])
+			continue;
+		*insns = b->in[i];
+		ops[i].insn = insns++;
+	}
 }
 
 /* A block of one instruction that goes on in the next page. */
 static struct block *build_cross(struct build *b, uint64_t rip, gpa_t gpa)
 {
-	struct block_cpu *code = b->cpu->code;
 	unsigned room = GMEM_PAGE_SIZE - b->off;
 	uint8_t buf[INSN_MAX_LEN + 1];
+	struct insn *in = &b->in[0], *copy;
+	struct exit_plan plan;
 	enum decode_result res;
-	const uint8_t *host2;
-	struct insn *copy;
 	struct block *blk;
 	gpa_t gpa2;
 
-	host2 = join_pages(b->cpu, rip, b->host, room, buf, &gpa2);
-	if (!host2)
+	if (!join_pages(b->cpu, rip, b->host, room, buf, &gpa2))
 		return NULL;
-	code_page_track(b->cpu, gpa2, INSN_MAX_LEN);
-	memcpy(buf, b->host, room); /* as it is now that both are watched */
-	memcpy(buf + room, host2, INSN_MAX_LEN + 1 - room);
-	blk = block_alloc(code, sizeof(*blk) + (4 + OP_EXIT_SLOTS) * sizeof(struct op));
-	copy = block_alloc(code, sizeof(*copy));
-	if (!blk || !copy)
+	res = decode_insn(&b->env, buf, sizeof(buf), in);
+	if (res != DECODE_OK) {
+		make_raiser(in, res);
+		memcpy(in->bytes, buf, INSN_MAX_LEN);
+	}
+	plan = plan_exit(b->off + in->len, NULL);
+	blk = block_new(b->cpu->code, 3 + plan.slots, 1, &copy);
+	if (!blk)
 		return NULL;
-	res = decode_insn(&b->env, buf, sizeof(buf), copy);
-	if (res != DECODE_OK)
-		make_raiser(copy, res);
-	memset(blk, 0, sizeof(*blk) + 4 * sizeof(struct op));
+	*copy = *in;
 	blk->gpa = gpa;
 	blk->n_bytes = room;
-	blk->gpa2 = gpa2;
-	blk->n_bytes2 = INSN_MAX_LEN;
-	blk->host2 = host2;
 	blk->ops[0] = (struct op){ .off = b->off, .left = 1, .block = blk };
-	blk->ops[1] = (struct op){ .fn = op_check_cross, .off = b->off, .block = blk };
-	blk->ops[2] =
-		(struct op){ .fn = op_general, .off = b->off, .len = copy->len, .insn = copy };
+	blk->ops[1] = (struct op){ .fn = op_check_cross,
+				   .off = b->off,
+				   .len = (res == DECODE_OK ? in->len : INSN_MAX_LEN) - room };
+	blk->ops[2] = (struct op){ .fn = op_general, .off = b->off, .len = in->len, .insn = copy };
 	blk->ops[3] = (struct op){ .fn = op_fallthrough, .off = b->off };
-	set_exit(&blk->ops[3], b->off + copy->len, NULL);
+	set_exit(&blk->ops[3], &plan);
 	return blk;
 }
 
 struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gpa_t gpa)
 {
-	struct build b = { .cpu = cpu, .host = host, .off = rip & (GMEM_PAGE_SIZE - 1) };
-	unsigned room = GMEM_PAGE_SIZE - b.off, next;
+	struct build b;
+	unsigned room, next;
+	bool falls;
+	struct exit_plan plan;
 	struct block *blk;
-	struct op *last;
+	struct insn *insns;
+	struct op *end;
 
+	b.cpu = cpu;
 	b.env = (struct decode_env){ .features = cpu->code->features, .mode = cpu->mode };
+	b.host = host;
+	b.off = rip & (GMEM_PAGE_SIZE - 1);
+	b.n = b.n_general = 0;
+	b.ended = false;
+	room = GMEM_PAGE_SIZE - b.off;
 	code_page_track(cpu, gpa, room < BLOCK_MAX_BYTES ? room : BLOCK_MAX_BYTES);
 	if (decode_run(&b) == DECODE_MORE)
 		return build_cross(&b, rip, gpa);
-	blk = block_alloc(cpu->code, sizeof(*blk) + (2 + b.n + OP_EXIT_SLOTS) * sizeof(struct op));
+	choose(&b);
+	falls = !b.ended || b.general[b.n - 1];
+	next = b.ops[b.n - 1].off + b.in[b.n - 1].len;
+	plan = plan_exit(next, falls ? NULL : &b.in[b.n - 1]);
+	blk = block_new(cpu->code, b.n + falls + plan.slots, b.n_general, &insns);
 	if (!blk)
 		return NULL;
-	memset(blk, 0, sizeof(*blk));
 	blk->gpa = gpa;
-	blk->gpa2 = ~0ULL;
 	blk->n_bytes = b.n_bytes;
 	blk->ops[0] = (struct op){ .off = b.off, .left = b.n, .block = blk };
-	if (!choose(&b, blk->ops + 1))
-		return NULL;
-	last = &blk->ops[b.n];
-	next = last->off + last->len;
-	if (b.ended && last->fn != op_general) {
-		set_exit(last, next, &b.in[b.n - 1]);
-	} else {
-		last[1] = (struct op){ .fn = op_fallthrough, .off = next };
-		set_exit(last + 1, next, NULL);
-	}
+	place(&b, blk->ops + 1, insns);
+	end = &blk->ops[b.n];
+	if (falls)
+		*++end = (struct op){ .fn = op_fallthrough, .off = next };
+	set_exit(end, &plan);
 	jit_watch(cpu, blk);
 	return blk;
 }

@@ -84,15 +84,20 @@ static void sleep_until_event(struct hv_vcpu *v)
 	struct cpu *cpu = &v->cpu;
 	struct soft_clock *clock = cpu->vm->clock;
 	uint64_t next = lapic_poll(&v->lapic, soft_clock_ns(clock));
+	uint64_t now = clock_monotonic_ns(), idle_until = block_idle_until(cpu, now);
 	uint32_t seen;
 
+	if (now >= idle_until) {
+		block_give_back(cpu);
+		idle_until = UINT64_MAX;
+	}
 	atomic_store(&v->sleeping, 1);
 	seen = atomic_load(&cpu->events);
 	if (!can_wake(v, seen)) {
 		/* guest time to host time */
 		uint64_t deadline = next == LAPIC_NEVER ? next : next - atomic_load(&clock->offset);
 
-		futex_wait(&cpu->events, seen, deadline);
+		futex_wait(&cpu->events, seen, MIN(deadline, idle_until));
 	}
 	atomic_store(&v->sleeping, 0);
 }

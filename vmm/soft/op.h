@@ -65,18 +65,21 @@ struct op {
 
 _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 
-/* Behind a branch: where it goes. Index 0 falls through, 1 is taken. */
+/* Behind a direct branch: where it goes. Index 0 falls through, 1 is taken. */
 struct op_exit {
 	const struct op *link[2]; /* same page: head of the successor once known, else NULL */
 	int64_t target[2];	  /* offset from page_va; outside 0..4095: another page */
-	/* Another page: head, right if the code there has host address xhost, which it has for a
-	 * jump from page xfrom while cpu->code_gen is xgen. */
+	/* There only if a target is on another page: head, right if the code there has host address
+	 * xhost, which it has for a jump from page xfrom while cpu->code_gen is xgen. */
 	const struct op *xlink[2];
 	uint64_t xhost[2], xfrom[2], xgen[2];
 };
 
-#define OP_EXIT_SLOTS 3
-_Static_assert(sizeof(struct op_exit) <= OP_EXIT_SLOTS * sizeof(struct op), "fits behind a branch");
+#define OP_EXIT_SLOTS	   3
+#define OP_EXIT_SLOTS_SAME 1 /* both targets on the same page */
+_Static_assert(sizeof(struct op_exit) == OP_EXIT_SLOTS * sizeof(struct op) &&
+		       offsetof(struct op_exit, xlink) == OP_EXIT_SLOTS_SAME * sizeof(struct op),
+	       "whole ops behind a branch");
 
 static inline const struct op_exit *op_exit(const struct op *last)
 {

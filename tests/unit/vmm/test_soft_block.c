@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "soft_fixture.h"
 
-#include "soft/block.h"
+#include <sys/mman.h>
+
+#include "soft/block_priv.h"
 
 #define P     0x1ULL
 #define W     0x2ULL
@@ -214,6 +216,23 @@ static void undecodable_bytes_raise(void **state)
 	cpu->exc.pending = false;
 }
 
+/* Its end decides too, wherever that lies: 64 bytes on, or on the next page. */
+static void bytes_that_become_decodable_run(void **state)
+{
+	static const gpa_t places[] = { CODE + 0x3f, CODE + 0xfff };
+	struct cpu *cpu = prepare(*state);
+
+	for (unsigned i = 0; i < 2; i++) {
+		LOAD((struct fixture *)*state, places[i], "\x0f\x0b");
+		run(cpu, places[i]);
+		assert_true(cpu->exc.pending);
+		assert_int_equal(cpu->exc.vector, VEC_UD);
+		LOAD((struct fixture *)*state, places[i] + 1, "\x1f\xc0" HLT);
+		run(cpu, places[i]);
+		assert_false(cpu->exc.pending);
+	}
+}
+
 static void rep_movsb_forward_overlap_repeats_the_pattern(void **state)
 {
 	struct fixture *f = *state;
@@ -282,6 +301,45 @@ static void forgets_all_when_it_is_told_to(void **state)
 	}
 }
 
+#define N_JUMPS 20000
+
+static size_t resident(struct cpu *cpu)
+{
+	static uint8_t map[CODE_ARENA_BYTES / GMEM_PAGE_SIZE];
+	size_t n = 0;
+
+	assert_int_equal(mincore(cpu->code, CODE_ARENA_BYTES, map), 0);
+	for (size_t i = 0; i < sizeof(map); i++)
+		n += map[i] & 1;
+	return n * GMEM_PAGE_SIZE;
+}
+
+static void gives_back_what_an_idle_vcpu_has_decoded(void **state)
+{
+	struct fixture *f = *state;
+	struct cpu *cpu = prepare(f);
+	uint8_t *code = gmem_ptr(f->mem, CODE, 2 * N_JUMPS + 1);
+	uint64_t now = NSEC_PER_SEC;
+
+	assert_true(block_idle_until(cpu, now) == UINT64_MAX);
+	for (unsigned i = 0; i < N_JUMPS; i++)
+		memcpy(code + 2 * i, "\xeb\0", 2); /* to the next one */
+	code[2 * N_JUMPS] = 0xf4;
+	for (unsigned seconds = 1; seconds < 5; seconds *= 2) {
+		assert_int_equal(run(cpu, CODE), N_JUMPS + 1);
+		now += NSEC_PER_SEC;
+		cpu->stats.n_insns += 10000000; /* busy until now */
+		assert_true(block_idle_until(cpu, now) == now + seconds * NSEC_PER_SEC);
+		cpu->stats.n_insns += 1000;
+		assert_true(block_idle_until(cpu, now + 1) == now + seconds * NSEC_PER_SEC);
+		now += seconds * NSEC_PER_SEC;
+		assert_true(resident(cpu) > 2 * MIB);
+		block_give_back(cpu);
+		assert_true(resident(cpu) < 1 * MIB);
+		assert_true(block_idle_until(cpu, now) == UINT64_MAX);
+	}
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
@@ -295,10 +353,12 @@ int main(void)
 		TEST(a_loop_over_a_page_border_needs_no_stack),
 		TEST(a_fault_in_a_block_is_exact),
 		TEST(undecodable_bytes_raise),
+		TEST(bytes_that_become_decodable_run),
 		TEST(rep_movsb_forward_overlap_repeats_the_pattern),
 		TEST(rep_stos_stops_at_a_fault_with_what_is_done),
 		TEST(a_page_that_changes_all_the_time_stays_right),
 		TEST(forgets_all_when_it_is_told_to),
+		TEST(gives_back_what_an_idle_vcpu_has_decoded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,7 +73,7 @@ static int64_t coolness(const struct cpu *cpu, const struct op *head)
 
 static const struct op *successor(const struct op_exit *x, unsigned dir)
 {
-	return x->link[dir] ? x->link[dir] : x->xlink[dir];
+	return (uint64_t)x->target[dir] < GMEM_PAGE_SIZE ? x->link[dir] : x->xlink[dir];
 }
 
 static unsigned likely_direction(const struct cpu *cpu, const struct op_exit *x)
@@ -160,7 +160,7 @@ static bool has_templates(const struct block *b)
 
 static bool can_append(const struct jit *j, const struct block *b)
 {
-	if (!b || b->dead || b->gpa2 != ~0ULL || j->n_parts == JIT_MAX_PARTS ||
+	if (!b || b->dead || b->ops[1].fn == op_check_cross || j->n_parts == JIT_MAX_PARTS ||
 	    j->n + b->ops[0].left > JIT_MAX_INSNS || !has_templates(b))
 		return false;
 	for (unsigned i = 0; i < j->n_parts; i++)
