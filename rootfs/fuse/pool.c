@@ -11,7 +11,7 @@
  *
  * Requests that nobody waits for (FORGET) go by a lane of their own: closing a deleted file is the
  * longest part of deleting it. A worker takes them before it sleeps, or, when LAZY_BATCH have come
- * together, all in a row, while another serves what is waited for.
+ * together, all in a row before anything else, while another serves what is waited for.
  *
  * Thread 0 is the leader: it owns the descriptor table, runs jobs that open or close descriptors
  * for other threads (reset, save, restore), and outlives the other workers.
@@ -125,21 +125,24 @@ void fuse_server_wake(struct fuse_server *srv)
 	futex_wake(&srv->pool.wake_seq, 1);
 }
 
+/* One worker at a time takes from the lazy lane, the others serve what is waited for. */
 static struct fuse_request *pool_pop_locked(struct fuse_pool *p, struct fuse_worker *w)
 {
-	struct fuse_request *req = lane_take(&p->queue);
+	struct fuse_request *req = NULL;
 
-	if (req)
-		return req;
-	if (p->lazy_due || p->draining || p->stopping) {
-		p->lazy_due = false;
-		w->takes_lazy = true;
-	}
-	/* One worker at a time, which goes on until there are no more: the others are for the rest.
-	 */
-	if (w->takes_lazy && !p->lazy_busy)
+	p->lazy_first |= p->lazy_due;
+	p->lazy_due = false;
+	if (p->lazy_first && !p->lazy_busy) {
 		req = lane_take(&p->lazy);
-	w->takes_lazy = req;
+		p->lazy_first = req;
+	}
+	if (!req)
+		req = lane_take(&p->queue);
+	if (req && !req->lazy)
+		return req;
+	if (!req && (w->takes_lazy || p->draining || p->stopping) && !p->lazy_busy)
+		req = lane_take(&p->lazy);
+	w->takes_lazy = req; /* until there are no more */
 	p->lazy_busy |= w->takes_lazy;
 	return req;
 }
@@ -237,7 +240,7 @@ static void worker_loop(struct fuse_worker *w)
 	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct fuse_request *req = NULL;
-		bool req_lazy;
+		bool lazy;
 
 		if (w->index == 0 && p->job)
 			pool_do_job_locked(p);
@@ -251,16 +254,14 @@ static void worker_loop(struct fuse_worker *w)
 		}
 		p->n_busy++;
 		p->n_requests++;
-		req_lazy = req->lazy;
-		if (req_lazy) {
-			w->slow = true;
-			p->n_slow++;
-		}
+		lazy = req->lazy;
 		pthread_mutex_unlock(&p->lock);
+		if (lazy)
+			fuse_pool_mark_slow(w);
 		pool_serve(p, w, req);
 		pthread_mutex_lock(&p->lock);
 		p->n_busy--;
-		if (req_lazy)
+		if (lazy)
 			p->lazy_busy = false;
 		if (p->draining && !p->n_busy && !p->queue.n && !p->lazy.n)
 			pthread_cond_broadcast(&p->changed);

@@ -78,7 +78,8 @@ struct fuse_pool {
 	pthread_cond_t changed; /* n_busy, job_done, state */
 	/* guarded by lock; what is atomic is also read without */
 	struct fuse_lane queue, lazy;
-	_Atomic bool lazy_due;	   /* somebody is to take all of that lane */
+	_Atomic bool lazy_due;	   /* somebody is to take all of that lane: news */
+	bool lazy_first;	   /* that has been seen, and the lane is not empty yet */
 	bool lazy_busy;		   /* one of it is being served */
 	_Atomic uint32_t wake_seq; /* futex */
 	_Atomic uint32_t n_spinning;

@@ -235,7 +235,104 @@ static void bad_options_are_refused(void **state)
 	assert_null(srv);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+/* ---- the lane of what nobody waits for ---- */
+
+#define LAZY_BATCH 32 /* as in the pool: so many are not kept waiting */
+#define N_LOAD	   4  /* more than the one worker can have in hand: the queue is never empty */
+
+static struct burst *lane;
+static _Atomic unsigned n_lazy_done, n_plain_done;
+static unsigned plain_before_lazy[64]; /* plain requests answered before the n-th lazy one was */
+static _Atomic bool load_goes_on;
+
+static int lane_setup(void **state)
+{
+	struct fuse_options opt = { .n_workers = 1 };
+	int r = fc_open(&c, &opt);
+
+	lane = calloc(1, sizeof(*lane));
+	n_lazy_done = n_plain_done = 0;
+	return r < 0 || !lane ? -1 : fc_init(&c);
+}
+
+static int lane_teardown(void **state)
+{
+	load_goes_on = false;
+	fc_close(&c);
+	free(lane);
+	return 0;
+}
+
+static void submit(struct fuse_request *req)
+{
+	if (fuse_server_submit(c.srv, req))
+		fuse_server_wake(c.srv);
+}
+
+static void lane_done(struct fuse_request *req, size_t len)
+{
+	if (req->lazy) {
+		plain_before_lazy[n_lazy_done] = n_plain_done;
+		n_lazy_done++;
+		return;
+	}
+	n_plain_done++;
+	if (load_goes_on)
+		submit(req); /* the next comes before this worker looks again */
+}
+
+static void lane_submit(unsigned from, unsigned to, bool lazy)
+{
+	for (unsigned i = from; i < to; i++) {
+		lane->req[i].lazy = lazy;
+		lane->req[i].complete = lane_done;
+		submit(&lane->req[i]);
+	}
+}
+
+static bool wait_for(const _Atomic unsigned *n, unsigned want)
+{
+	uint64_t end = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
+
+	while (*n < want && clock_monotonic_ns() < end)
+		usleep(100);
+	return *n >= want;
+}
+
+static void what_nobody_waits_for_comes_last(void **state)
+{
+	burst_fill(lane);
+	fuse_server_quiesce(c.srv);
+	lane_submit(0, LAZY_BATCH - 1, true);
+	lane_submit(LAZY_BATCH, 64, false);
+	fuse_server_resume(c.srv);
+	assert_true(wait_for(&n_lazy_done, LAZY_BATCH - 1));
+	assert_int_equal(plain_before_lazy[0], 64 - LAZY_BATCH);
+}
+
+static void many_that_nobody_waits_for_go_in_a_row(void **state)
+{
+	unsigned n;
+
+	burst_fill(lane);
+	load_goes_on = true;
+	lane_submit(60, 60 + N_LOAD, false);
+	lane_submit(0, LAZY_BATCH - 1, true);
+	n = n_plain_done;
+	assert_true(wait_for(&n_plain_done, n + 1000));
+	assert_int_equal(n_lazy_done, 0); /* there was no time */
+	lane_submit(LAZY_BATCH - 1, LAZY_BATCH, true);
+	assert_true(wait_for(&n_lazy_done, LAZY_BATCH));
+	assert_int_equal(plain_before_lazy[0], plain_before_lazy[LAZY_BATCH - 1]);
+	n = n_plain_done;
+	assert_true(wait_for(&n_plain_done, n + 1000)); /* and the others go on */
+	load_goes_on = false;
+	fuse_server_quiesce(c.srv);
+	fuse_server_resume(c.srv);
+}
+
+#define TEST(fn)      cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define LANE_TEST(fn) cmocka_unit_test_setup_teardown(fn, lane_setup, lane_teardown)
 
 int main(void)
 {
@@ -247,6 +344,8 @@ int main(void)
 		TEST(stop_serves_what_was_submitted),
 		TEST(reset_closes_everything),
 		TEST(idle_workers_sleep),
+		LANE_TEST(what_nobody_waits_for_comes_last),
+		LANE_TEST(many_that_nobody_waits_for_go_in_a_row),
 		cmocka_unit_test(a_jail_that_fails_fails_the_start),
 		cmocka_unit_test(bad_options_are_refused),
 	};
