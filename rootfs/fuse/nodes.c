@@ -555,6 +555,10 @@ int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const st
 	if (r == 0) {
 		t->slots[index].gen = (uint32_t)(id >> 32);
 		r = node_new_locked(t, stx, index, fd, &n);
+		if (r < 0) {
+			t->slots[index].next_free = t->free_slot;
+			t->free_slot = index;
+		}
 	}
 	if (r == 0) {
 		n->n_lookups = n_lookups;
