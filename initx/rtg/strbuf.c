@@ -28,10 +28,8 @@ void strbuf_reserve(struct strbuf *sb, size_t more)
 
 void strbuf_put(struct strbuf *sb, const void *data, size_t len)
 {
-	char *to = strbuf_add(sb, len);
-
 	if (len)
-		memcpy(to, data, len);
+		memcpy(strbuf_add(sb, len), data, len);
 }
 
 void strbuf_puts(struct strbuf *sb, const char *s)
@@ -54,10 +52,8 @@ void strbuf_printf(struct strbuf *sb, const char *fmt, ...)
 
 void strbuf_zeros(struct strbuf *sb, size_t len)
 {
-	char *to = strbuf_add(sb, len);
-
 	if (len)
-		memset(to, 0, len);
+		memset(strbuf_add(sb, len), 0, len);
 }
 
 void strbuf_align(struct strbuf *sb, size_t align)

@@ -14,7 +14,7 @@ struct strbuf {
 /* Room for @more bytes behind the content. */
 void strbuf_reserve(struct strbuf *sb, size_t more);
 
-/* @len more bytes, for the caller to fill. */
+/* @len more bytes, at least one, for the caller to fill. */
 static inline char *strbuf_add(struct strbuf *sb, size_t len)
 {
 	if (sb->cap - sb->len < len)
