@@ -112,11 +112,12 @@ static inline const char *check_ins(const struct verifier *v, const struct ir_in
 static const char *check_block(const struct verifier *v, const struct ir_block *blk,
 			       uint32_t *ret_at)
 {
-	const struct ir_ins *i = blk->ins.v, *last = i + blk->ins.n - 1;
+	const struct ir_ins *i = blk->ins.v, *last;
 	const char *e = NULL;
 
 	if (!blk->ins.n)
 		return "the block is empty";
+	last = i + blk->ins.n - 1;
 	while (i < last && !(e = check_ins(v, i, false)))
 		i++;
 	*ret_at = (uint32_t)(i - blk->ins.v);
