@@ -113,6 +113,14 @@ int guest_machine_start(struct guest *g, const struct guest_config *config, stru
 /* The machine holds at a point where a snapshot is due: take it, and let the guest go on. */
 void guest_snapshot_point(struct guest *g);
 
+/* ---- guest_ports.c ---- */
+
+/* Any thread: the other end of a stream, once. @opaque: the guest. */
+int guest_port_connect(void *opaque, uint32_t port);
+/* A port whose next connection becomes the other end of *ret_fd. 0: none is free. */
+uint32_t guest_port_new(struct guest *g, int *ret_fd);
+void guest_port_forget(struct guest *g, uint32_t port);
+
 /* ---- guest_vm.c ---- */
 
 /*

@@ -7,8 +7,7 @@
  * one end goes to the vsock device when the guest connects to the port named in the command, the
  * other is pumped to or from the descriptor the caller gave. A process has ended for the caller
  * when its end was signalled and as many bytes of output were written as it had sent by then
- * (others may hold its pipes, and write on). Ports are random numbers, good for one connection: a
- * process in the guest cannot take another's stream by being faster than init.
+ * (others may hold its pipes, and write on).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +17,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -75,74 +73,6 @@ static uint32_t on_read(void *opaque, uint32_t off)
 	case INITX_MB_SEED: return g->n_seed ? g->seed[--g->n_seed] : 0;
 	default: return 0;
 	}
-}
-
-/* The entry of port @number, or a free one for number 0; NULL when there is none. */
-static struct guest_port *find_port_locked(struct guest *g, uint32_t number)
-{
-	for (unsigned i = 0; i < GUEST_PORTS; i++)
-		if (number ? g->ports[i].fd >= 0 && g->ports[i].number == number
-			   : g->ports[i].fd < 0)
-			return &g->ports[i];
-	return NULL;
-}
-
-/* Any thread: the other end of a stream, once. */
-static int on_connect(void *opaque, uint32_t port)
-{
-	struct guest *g = opaque;
-	struct guest_port *p;
-	int fd = -ECONNREFUSED;
-
-	pthread_mutex_lock(&g->lock);
-	p = port ? find_port_locked(g, port) : NULL;
-	if (p)
-		fd = fd_steal(&p->fd);
-	pthread_mutex_unlock(&g->lock);
-	return fd;
-}
-
-/* A number nobody in the guest can guess in time; 0 when there is no randomness. */
-static uint32_t random_port(void)
-{
-	uint32_t number;
-
-	if (getrandom(&number, sizeof(number), 0) != (ssize_t)sizeof(number))
-		return 0;
-	return number >> (32 - GUEST_PORT_BITS);
-}
-
-/* A port whose next connection becomes the other end of *ret_fd. 0: none is free. */
-static uint32_t new_port(struct guest *g, int *ret_fd)
-{
-	uint32_t number = random_port();
-	struct guest_port *p = NULL;
-	int pair[2];
-
-	if (!number || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return 0;
-	pthread_mutex_lock(&g->lock);
-	if (!find_port_locked(g, number))
-		p = find_port_locked(g, 0);
-	if (p)
-		*p = (struct guest_port){ .number = number, .fd = pair[0] };
-	pthread_mutex_unlock(&g->lock);
-	if (!p) {
-		fd_close(pair[0]);
-		fd_close(pair[1]);
-		return 0;
-	}
-	fcntl(pair[1], F_SETFL, O_NONBLOCK);
-	*ret_fd = pair[1];
-	return number;
-}
-
-static void forget_port(struct guest *g, uint32_t port)
-{
-	int fd = port ? on_connect(g, port) : -1;
-
-	if (fd >= 0)
-		fd_close(fd);
 }
 
 /* ---- processes ---- */
@@ -435,7 +365,7 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 		g->restored.ours[i] = -1;
 	g->console = (struct console_backend){ .in_fd = -1, .out_fd = config->console_log_fd };
 	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal, .read = on_read };
-	g->vsock = (struct vsock_backend){ .opaque = g, .connect = on_connect };
+	g->vsock = (struct vsock_backend){ .opaque = g, .connect = guest_port_connect };
 	pthread_mutex_init(&g->lock, NULL);
 	pthread_cond_init(&g->hold_cond, NULL);
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
@@ -490,14 +420,14 @@ static int open_streams(struct guest *g, const struct guest_process *gp, struct 
 	unsigned n = s->cmd.terminal ? 1 : 3;
 
 	for (unsigned i = 0; i < n; i++) {
-		s->cmd.ports[i] = new_port(g, &s->ours[i]);
+		s->cmd.ports[i] = guest_port_new(g, &s->ours[i]);
 		if (!s->cmd.ports[i])
 			return -EMFILE;
 	}
 	s->cmd.kept = s->kept_ports;
 	for (; s->cmd.n_kept < gp->n_kept; s->cmd.n_kept++) {
 		n = s->cmd.n_kept;
-		s->kept_ports[n] = new_port(g, &s->kept[n]);
+		s->kept_ports[n] = guest_port_new(g, &s->kept[n]);
 		if (!s->kept_ports[n])
 			return -EMFILE;
 	}
@@ -507,11 +437,11 @@ static int open_streams(struct guest *g, const struct guest_process *gp, struct 
 static void close_streams(struct guest *g, struct streams *s)
 {
 	for (unsigned i = 0; i < 3; i++) {
-		forget_port(g, s->cmd.ports[i]);
+		guest_port_forget(g, s->cmd.ports[i]);
 		fd_close(s->ours[i]);
 	}
 	for (unsigned i = 0; i < s->cmd.n_kept; i++) {
-		forget_port(g, s->kept_ports[i]);
+		guest_port_forget(g, s->kept_ports[i]);
 		fd_close(s->kept[i]);
 	}
 }
@@ -585,9 +515,9 @@ static void start_ended(struct guest_proc *p, int result, const char *why)
 		g->in_slot = NULL;
 	if (result < 0) {
 		for (unsigned i = 0; i < 3; i++)
-			forget_port(g, p->ports[i]);
+			guest_port_forget(g, p->ports[i]);
 		for (unsigned i = 0; i < p->n_kept; i++)
-			forget_port(g, p->kept[i].port);
+			guest_port_forget(g, p->kept[i].port);
 		proc_free(p);
 	} else {
 		p->running = true;

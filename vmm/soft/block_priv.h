@@ -180,7 +180,6 @@ void *block_alloc(struct block_cpu *code, size_t bytes);
 /* Which of @n instructions set flags that nobody reads; @general: those without a handler. */
 void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bool *ret_dead);
 
-
 /* ---- code_pages.c ---- */
 
 /* About to decode [gpa, gpa + len) in one page: make sure that writes to it are noticed. */
