@@ -158,14 +158,31 @@ uint32_t driver_used_len(struct driver *d, unsigned queue, unsigned i)
 	return le32_load(driver_ram(d, ring(queue) + 0x2004 + 8 * (gpa_t)(i % DRIVER_SIZE) + 4));
 }
 
-bool driver_wait_used(struct driver *d, unsigned queue, unsigned n)
+/* Whether @got says at least @n of @queue within some seconds. */
+static bool wait_for(unsigned (*got)(struct driver *, unsigned), struct driver *d, unsigned queue, unsigned n)
 {
 	uint64_t deadline = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
 
-	while (driver_used(d, queue) != n) {
+	while (got(d, queue) < n) {
 		if (clock_monotonic_ns() > deadline)
 			return false;
 		sched_yield();
 	}
 	return true;
+}
+
+bool driver_wait_used(struct driver *d, unsigned queue, unsigned n)
+{
+	return wait_for(driver_used, d, queue, n) && driver_used(d, queue) == n;
+}
+
+static unsigned n_irqs(struct driver *d, unsigned queue)
+{
+	(void)queue;
+	return __atomic_load_n(&d->n_irqs, __ATOMIC_SEQ_CST);
+}
+
+bool driver_wait_irqs(struct driver *d, unsigned n)
+{
+	return wait_for(n_irqs, d, 0, n);
 }

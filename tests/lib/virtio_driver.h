@@ -75,5 +75,7 @@ uint32_t driver_used_id(struct driver *d, unsigned queue, unsigned i);
 uint32_t driver_used_len(struct driver *d, unsigned queue, unsigned i);
 /* Whether the queue's used index is @n within some seconds. */
 bool driver_wait_used(struct driver *d, unsigned queue, unsigned n);
+/* Whether @n interrupts have come within some seconds; they follow the used index, they don't come with it. */
+bool driver_wait_irqs(struct driver *d, unsigned n);
 
 #endif

@@ -172,7 +172,7 @@ static void moves_packets_both_ways(void **state)
 	assert_true(driver_wait_used(&f->d, TX, 1));
 	assert_int_equal(left(f), 60 + HDR);
 	assert_memory_equal(f->buf + HDR, driver_ram(&f->d, TX_AT + HDR), 60);
-	assert_true(__atomic_load_n(&f->d.n_irqs, __ATOMIC_SEQ_CST) >= 2);
+	assert_true(driver_wait_irqs(&f->d, 2));
 }
 
 static void spreads_a_packet_over_buffers(void **state)

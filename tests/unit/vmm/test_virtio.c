@@ -223,7 +223,7 @@ static void rng_fills_requests_and_caps_them(void **state)
 		zeros += *ram(f, DATA + i) == 0;
 	assert_true(zeros < 16);
 	assert_int_equal(*ram(f, DATA + 0x1000 + 65536), 0);
-	assert_true(__atomic_load_n(&f->d.n_irqs, __ATOMIC_SEQ_CST) >= 1);
+	assert_true(driver_wait_irqs(&f->d, 1));
 	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 1);
 	wr(f, DRIVER_INTERRUPT_ACK, 1);
 	assert_int_equal(rd(f, DRIVER_INTERRUPT_STATUS), 0);
