@@ -319,28 +319,20 @@ static int make_machine(struct guest *g, struct vm_config *vc, struct err *err)
 	return r < 0 ? r : vm_new(vc, &g->vm, err);
 }
 
-/*
- * What the guest finds when it looks for its first program. While an early snapshot is to be taken
- * it finds none and says that it waits.
- */
+/* A machine that boots finds container init when it looks for its first program. */
 static int prepare_program(struct guest *g, struct err *err)
 {
 	g->resembles = g->snap.from != SNAPSHOT_POINT_NONE;
-	atomic_store(&g->hold, g->snap.to_take != SNAPSHOT_POINT_NONE);
-	if (snapshot_is_ready(&g->snap) || g->snap.to_take == SNAPSHOT_POINT_EARLY)
-		return 0;
-	return place_container_init(g, err);
+	if (g->snap.to_take != SNAPSHOT_POINT_NONE)
+		atomic_store(&g->hold, g->snap.to_take == SNAPSHOT_POINT_EARLY ? INITX_SIG_ALIKE
+									       : INITX_SIG_READY);
+	return g->snap.from == SNAPSHOT_POINT_NONE ? place_container_init(g, err) : 0;
 }
 
 void guest_snapshot_point(struct guest *g)
 {
-	bool early = g->snap.to_take == SNAPSHOT_POINT_EARLY;
-	struct err err = { 0 };
-
 	vm_quiesce(g->vm);
 	snapshot_take(&g->snap, g->vm, g->share);
-	if (early && place_container_init(g, &err) < 0)
-		g->events.died(g->events.opaque, &err);
 	vm_resume(g->vm);
 	vm_release(g->vm);
 }

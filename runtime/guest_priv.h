@@ -78,7 +78,7 @@ struct guest {
 	struct vm_identity identity;
 	uint64_t ram_bytes;
 	unsigned n_vcpus;
-	atomic_bool hold; /* the vCPUs stop at the next ready signal */
+	_Atomic uint32_t hold; /* the signal behind which the vCPUs stop, once; 0: none */
 	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */
 	enum { HOLD_NONE, HOLD_ASKED, HOLD_REACHED } hold_state;
 	pthread_cond_t hold_cond;

@@ -43,8 +43,10 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 		return;
 	}
 	/* It stops behind this store; the loop's thread takes the snapshot and lets it go on. */
-	if (value == INITX_SIG_READY && atomic_exchange(&g->hold, false))
+	if (value == atomic_load(&g->hold) && value) {
+		atomic_store(&g->hold, 0);
 		vm_hold(g->vm);
+	}
 	pthread_mutex_lock(&g->lock);
 	/* A guest that signals faster than it is served loses what it says. */
 	if (g->n_signals < GUEST_SIGNALS)
@@ -285,16 +287,14 @@ static void in_loop(struct guest *g)
 		fail(g, &err);
 }
 
-static void on_ready(struct guest *g)
+/* Init is at a point where a snapshot may be due. */
+static void at_point(struct guest *g, enum snapshot_point point)
 {
-	enum snapshot_point point = g->snap.to_take;
-
-	if (point != SNAPSHOT_POINT_NONE) {
+	if (g->snap.to_take == point) {
 		guest_snapshot_point(g);
 		g->resembles = true;
 	}
-	/* After an early one container init is still to come, and says so itself. */
-	if (point != SNAPSHOT_POINT_EARLY)
+	if (point == SNAPSHOT_POINT_LATE)
 		in_loop(g);
 }
 
@@ -321,8 +321,10 @@ static void on_signals(void *opaque)
 		g->first_signal = (g->first_signal + 1) % GUEST_SIGNALS;
 		g->n_signals--;
 		pthread_mutex_unlock(&g->lock);
-		if (s.value == INITX_SIG_READY) {
-			on_ready(g);
+		if (s.value == INITX_SIG_ALIKE) {
+			at_point(g, SNAPSHOT_POINT_EARLY);
+		} else if (s.value == INITX_SIG_READY) {
+			at_point(g, SNAPSHOT_POINT_LATE);
 		} else if (s.value == INITX_SIG_DONE) {
 			on_done(g, &s);
 		} else if (s.value == INITX_SIG_ACCEPTED) {

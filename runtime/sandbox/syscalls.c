@@ -122,7 +122,6 @@ static const struct sandbox_rule rules[] = {
 	ALLOW(C, pwrite64, "pages; state"),
 	ALLOW(C, ftruncate, "the length of guest memory"),
 	ALLOW(C, getrandom, "what no other guest of the snapshot has"),
-	ALLOW_IF(C, madvise, "MADV_HUGEPAGE", "the compiler's memory, for container init", EQ(2, MADV_HUGEPAGE)),
 
 	/* the guest */
 	ALLOW(V, getrandom, "the software CPU's RDRAND"),

@@ -40,7 +40,8 @@
 #define INITX_SEED_WORDS      16
 
 #define INITX_SIG_DONE	      0x444f4e45u /* payload or command finished */
-#define INITX_SIG_READY	      0xdeadbeefu /* in the command loop: the snapshot point */
+#define INITX_SIG_ALIKE	      0x414c494bu /* what all containers share is made: the early snapshot point */
+#define INITX_SIG_READY	      0xdeadbeefu /* in the command loop: the late snapshot point */
 #define INITX_SIG_USER	      0x55534552u /* payload wants its next chunk of data */
 #define INITX_SIG_ACCEPTED    0x41434345u /* command copied, slot free */
 #define INITX_SIG_HELD	      0x48454c44u /* no other process runs: the point of a checkpoint */

@@ -2,11 +2,12 @@
 /*
  * A guest that makes each of its machine's threads do on KVM what they may: instructions that some
  * hosts' KVM cannot emulate, interrupts of devices from a vCPU and from a timer; then it says that
- * it is ready, as a container's init does, again and again, until it is ended.
+ * a snapshot may be taken and that it is ready, as a container's init does, again and again, until it is ended.
  */
 #include "guest.h"
 
 #define MAILBOX 0xf0000000UL
+#define ALIKE	0x414c494bU
 #define READY	0xdeadbeefU
 #define COM1	0x3f8
 #define PIT	0x40
@@ -42,6 +43,7 @@ GUEST_TEST(ready)
 	for (;;) {
 		for (uint64_t from = rdtsc(); rdtsc() - from < 50000000;)
 			inb(0x61);
+		*(volatile uint32_t *)MAILBOX = ALIKE;
 		*(volatile uint32_t *)MAILBOX = READY;
 	}
 }
