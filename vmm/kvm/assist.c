@@ -5,12 +5,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "kvm/kvm.h"
+#include "kvm/entry.h"
 #include "soft/single.h"
 
 /* Bits that the software CPU does not know; no instruction that it is given depends on them. */
 #define CR4_KNOWN  0x00330ffcULL /* all but VME, PVI, OSXSAVE and newer ones */
 #define EFER_KNOWN 0x00000d01ULL /* SCE LME LMA NXE */
+
+#define MAX_STEPS  8
 
 struct kvm_assist {
 	struct hv_vm *vm;		     /* soft's */
@@ -63,28 +65,45 @@ int kvm_assist_prepare(struct hv_vcpu *vcpu, struct err *err)
 	return r;
 }
 
-int kvm_assist_run(struct hv_vcpu *vcpu, struct err *err)
+/* What KVM has that the software CPU does not know stays as it is. */
+static int to_soft(struct hv_vcpu *soft, const struct hv_vcpu_state *s, struct err *err)
+{
+	struct hv_vcpu_state known = *s;
+
+	known.cr4 &= CR4_KNOWN;
+	known.efer &= EFER_KNOWN;
+	return hv_soft_ops.set_state(soft, &known, err);
+}
+
+static void from_soft(struct hv_vcpu *soft, struct hv_vcpu_state *s)
+{
+	uint64_t cr4_rest = s->cr4 & ~CR4_KNOWN, efer_rest = s->efer & ~EFER_KNOWN;
+
+	hv_soft_ops.get_state(soft, s);
+	s->cr4 |= cr4_rest;
+	s->efer |= efer_rest;
+}
+
+int kvm_assist_run(struct hv_vcpu *vcpu, enum kvm_assist_reason reason, struct err *err)
 {
 	struct hv_vcpu_state s = { 0 };
 	struct hv_vcpu *soft = vcpu->vm->assist->vcpus[vcpu->id];
-	uint64_t cr4_rest, efer_rest;
 	int r = kvm_get_core(vcpu, &s, err);
 
-	cr4_rest = s.cr4 & ~CR4_KNOWN;
-	efer_rest = s.efer & ~EFER_KNOWN;
-	s.cr4 &= CR4_KNOWN;
-	s.efer &= EFER_KNOWN;
+	if (r == 0 && reason == KVM_ASSIST_ENTRY)
+		kvm_entry_correct(vcpu, &s);
 	if (r == 0)
-		r = hv_soft_ops.set_state(soft, &s, err);
+		r = to_soft(soft, &s, err);
 	if (r < 0)
 		return err_wrap(err, r, "an instruction that KVM can't emulate, at %#llx",
 				(unsigned long long)s.rip);
-	vcpu->stats.n_assists++;
-	if (!soft_single(soft))
-		return KVM_ASSIST_SHUTDOWN;
-	hv_soft_ops.get_state(soft, &s);
-	s.cr4 |= cr4_rest;
-	s.efer |= efer_rest;
+	/* What is delivered may lead to an entry: what stands there is for us too. */
+	for (unsigned i = 0; i == 0 || (i < MAX_STEPS && kvm_entry_at(vcpu, s.rip)); i++) {
+		vcpu->stats.n_assists++;
+		if (!soft_single(soft))
+			return KVM_ASSIST_SHUTDOWN;
+		from_soft(soft, &s);
+	}
 	r = kvm_set_core(vcpu, &s, err);
 	return r < 0 ? r : KVM_ASSIST_DONE;
 }

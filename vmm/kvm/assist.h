@@ -29,13 +29,19 @@ enum kvm_assist_result {
  */
 int kvm_assist_prepare(struct hv_vcpu *vcpu, struct err *err);
 
+enum kvm_assist_reason {
+	KVM_ASSIST_UNKNOWN, /* KVM_RUN failed with KVM_INTERNAL_ERROR_EMULATION */
+	KVM_ASSIST_ENTRY,   /* kvm_entry_hit() */
+	KVM_ASSIST_SHUT,    /* a triple fault, says a KVM that interprets */
+};
+
 /**
- * kvm_assist_run() - Execute the instruction at the vCPU's RIP
+ * kvm_assist_run() - Execute the instruction at the vCPU's RIP, or at the entry that was hit
  *
- * Context: the vCPU's thread, KVM_RUN has just failed with KVM_INTERNAL_ERROR_EMULATION.
+ * Context: the vCPU's thread, KVM_RUN has just returned.
  * Return: enum kvm_assist_result; negative errno when the state can't be carried over.
  */
-int kvm_assist_run(struct hv_vcpu *vcpu, struct err *err);
+int kvm_assist_run(struct hv_vcpu *vcpu, enum kvm_assist_reason reason, struct err *err);
 
 void kvm_assist_free(struct kvm_assist *assist); /* NULL is fine */
 

@@ -45,6 +45,53 @@ int kvm_ioctl(int fd, unsigned long request, void *arg);
 struct kvm_assist;
 struct kvm_chips;
 
+/* ---- memory slots ---- */
+
+#define KVM_N_ENTRY_PAGES 16U
+#define KVM_N_SLOTS	  (GMEM_MAX_REGIONS + 2 * KVM_N_ENTRY_PAGES)
+
+/* A piece of a region as KVM knows it: all of it, but for system call entries (kvm/entry.h). */
+struct kvm_slot {
+	gpa_t gpa;
+	uint64_t len; /* bytes; 0: not in use */
+	uint8_t *hva;
+	const struct gmem_region *region;
+	bool readonly;
+};
+
+/* ---- system call entries: kvm/entry.h ---- */
+
+enum kvm_entry_kind {
+	KVM_ENTRY_LSTAR,
+	KVM_ENTRY_CSTAR,
+	KVM_ENTRY_UD, /* handlers of exceptions */
+	KVM_ENTRY_GP,
+	KVM_ENTRY_PF,
+	KVM_ENTRY_AC,
+	KVM_N_ENTRIES,
+};
+
+#define KVM_ENTRY_BYTES 2
+#define KVM_NO_ENTRY	(~0ULL)
+
+struct kvm_entry {
+	uint64_t va;
+	gpa_t gpa; /* KVM_NO_ENTRY: there is none */
+};
+
+struct kvm_entry_page {
+	gpa_t gpa;
+	uint8_t *copy;
+};
+
+struct kvm_entries {
+	struct kvm_entry_page pages[KVM_N_ENTRY_PAGES]; /* by address; guarded by vm->lock */
+	unsigned n_pages;
+	uint8_t *copies;
+	pthread_rwlock_t running; /* read: inside KVM_RUN; write: nobody is */
+	_Atomic bool hold;	  /* out of KVM_RUN, and wait for vm->lock */
+};
+
 struct hv_vm {
 	struct hv_vm_config config;
 	kvm_ioctl_fn ioctl;
@@ -55,12 +102,16 @@ struct hv_vm {
 	bool has_clock_ctrl;
 	bool quick; /* for the probe: CPUID as it is, the host's TSC rate, no assist */
 
+	bool interprets; /* guest kernel code: what probe_kvm() calls emulated */
+
 	pthread_mutex_t lock;
-	bool dirty_on; /* slots have the dirty log; guarded by lock */
+	bool dirty_on;			    /* slots have the dirty log; guarded by lock */
+	struct kvm_slot slots[KVM_N_SLOTS]; /* guarded by lock once vCPUs run */
+	struct kvm_entries *entries;	    /* NULL when KVM needs no help; guarded by lock */
 
 	struct kvm_chips *chips;
 	struct kvm_assist *assist; /* made with the first vCPU; guarded by lock until all exist */
-	struct hv_vcpu *vcpus[HV_MAX_VCPUS];
+	struct hv_vcpu *vcpus[HV_MAX_VCPUS]; /* that exist; guarded by lock */
 };
 
 struct hv_vcpu {
@@ -71,6 +122,10 @@ struct hv_vcpu {
 	void *xsave;	     /* xsave_size bytes */
 	pid_t pid, tid;	     /* of the thread that runs it */
 	_Atomic bool kicked;
+	bool entries_stale;		       /* they may lead elsewhere */
+	struct hv_table idt;		       /* when they were looked at */
+	gpa_t gates[KVM_N_ENTRIES];	       /* of the exceptions in it, or KVM_NO_ENTRY */
+	struct kvm_entry entry[KVM_N_ENTRIES]; /* written with vm->lock held */
 	struct hv_stats stats;
 };
 
@@ -94,12 +149,21 @@ uint32_t kvm_tsc_khz(uint32_t wanted_khz);
 /* As hv_ops' vm_new; @quick as in struct hv_vm. */
 int kvm_vm_make(const struct hv_vm_config *config, bool quick, struct hv_vm **ret, struct err *err);
 
-/* (Re)register every region, with or without the dirty log. -errno names the region. */
+/*
+ * Give KVM the slots that memory and system call entries want, with or without the dirty log. One
+ * that stays as it was is not taken away. -errno names the one that is refused.
+ */
 int kvm_set_slots(struct hv_vm *vm, bool dirty_log, struct err *err);
 
 /* Have the slots follow mem->dirty_log. */
 int kvm_dirty_follow(struct hv_vm *vm, struct err *err);
 void kvm_dirty_sync(struct hv_vm *vm);
+
+/* ---- probe.c ---- */
+
+/* Does this host's KVM interpret guest kernel code? Where the CPU has VMX or SVM nobody is asked.
+ */
+bool kvm_interprets(void);
 
 /* ---- cpuid.c ---- */
 
@@ -120,6 +184,9 @@ int kvm_vcpu_new(struct hv_vm *vm, unsigned id, struct hv_vcpu **ret, struct err
 void kvm_vcpu_free(struct hv_vcpu *vcpu);
 void kvm_vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *ret_exit);
 void kvm_vcpu_kick(struct hv_vcpu *vcpu);
+
+/* Out of KVM_RUN, without leaving run(). Any thread. */
+void kvm_vcpu_interrupt(struct hv_vcpu *vcpu);
 void kvm_vcpu_get_stats(struct hv_vcpu *vcpu, struct hv_stats *ret);
 
 /* ---- state.c ---- */
@@ -130,6 +197,10 @@ int kvm_set_state(struct hv_vcpu *vcpu, const struct hv_vcpu_state *state, struc
 /* What executing one instruction needs and changes: everything but LAPIC, MTRRs and clocks. */
 int kvm_get_core(struct hv_vcpu *vcpu, struct hv_vcpu_state *ret, struct err *err);
 int kvm_set_core(struct hv_vcpu *vcpu, const struct hv_vcpu_state *state, struct err *err);
+
+/* One MSR. Return: 0; -EINVAL KVM refuses. */
+int kvm_get_msr(struct hv_vcpu *vcpu, uint32_t msr, uint64_t *ret);
+int kvm_set_msr(struct hv_vcpu *vcpu, uint32_t msr, uint64_t val);
 
 /* One ioctl on a vCPU; the message says which. */
 int kvm_vcpu_ioctl(struct hv_vcpu *vcpu, unsigned long request, void *arg, const char *what,

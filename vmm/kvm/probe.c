@@ -8,6 +8,7 @@
  * between two port writes whose distance is measured, then instructions of the kinds that
  * interpreters lack.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -226,6 +227,22 @@ void probe_kvm(struct probe_result *ret)
 	else
 		judge(&p, ret);
 	ret->took_ns = clock_monotonic_ns() - start;
+}
+
+#define CPUID_1_ECX_VMX		(1U << 5)
+#define CPUID_8000_0001_ECX_SVM (1U << 2)
+
+bool kvm_interprets(void)
+{
+	unsigned a, b, c, d;
+	struct probe_result probe;
+
+	if (__get_cpuid(1, &a, &b, &c, &d) && (c & CPUID_1_ECX_VMX))
+		return false;
+	if (__get_cpuid(0x80000001, &a, &b, &c, &d) && (c & CPUID_8000_0001_ECX_SVM))
+		return false;
+	probe_kvm(&probe);
+	return probe.verdict == PROBE_EMULATED;
 }
 
 const char *probe_verdict_str(enum probe_verdict verdict)

@@ -186,6 +186,27 @@ static int set_msrs(struct hv_vcpu *vcpu, const struct msr_place *places, unsign
 	return 0;
 }
 
+int kvm_get_msr(struct hv_vcpu *vcpu, uint32_t msr, uint64_t *ret)
+{
+	union msr_list list = { .room = { 0 } };
+
+	list.k.nmsrs = 1;
+	list.k.entries[0].index = msr;
+	if (vcpu->vm->ioctl(vcpu->fd, KVM_GET_MSRS, &list) != 1)
+		return -EINVAL;
+	*ret = list.k.entries[0].data;
+	return 0;
+}
+
+int kvm_set_msr(struct hv_vcpu *vcpu, uint32_t msr, uint64_t val)
+{
+	union msr_list list = { .room = { 0 } };
+
+	list.k.nmsrs = 1;
+	list.k.entries[0] = (struct kvm_msr_entry){ .index = msr, .data = val };
+	return vcpu->vm->ioctl(vcpu->fd, KVM_SET_MSRS, &list) == 1 ? 0 : -EINVAL;
+}
+
 /* ---- registers ---- */
 
 static const size_t reg_offsets[HV_N_GPR] = {
@@ -566,6 +587,8 @@ int kvm_set_state(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struct er
 		r = set_msrs(vcpu, other_msrs, ARRAY_LEN(other_msrs), s, err);
 	if (r == 0)
 		r = set_events(vcpu, s, err);
+	vcpu->entries_stale = true;
+	vcpu->run->kvm_valid_regs = 0;
 	if (r == 0)
 		r = set_clock(vcpu, s, err);
 	/* Says "was stopped" to the guest's watchdog; refused while it has no kvm-clock. */

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "kvm/assist.h"
+#include "kvm/entry.h"
 #include "kvm/kvm.h"
 #include "vmm/window.h"
 
@@ -110,11 +111,17 @@ int kvm_vcpu_new(struct hv_vm *vm, unsigned id, struct hv_vcpu **ret, struct err
 	vcpu->fd = -1;
 	vcpu->pid = getpid();
 	vcpu->tid = gettid();
+	vcpu->entries_stale = true;
+	for (unsigned i = 0; i < KVM_N_ENTRIES; i++)
+		vcpu->entry[i].gpa = vcpu->gates[i] = KVM_NO_ENTRY;
 	r = set_up_vcpu(vcpu, err);
 	if (r < 0) {
 		kvm_vcpu_free(vcpu);
 		return r;
 	}
+	pthread_mutex_lock(&vm->lock);
+	vm->vcpus[id] = vcpu;
+	pthread_mutex_unlock(&vm->lock);
 	*ret = vcpu;
 	return 0;
 }
@@ -123,6 +130,10 @@ void kvm_vcpu_free(struct hv_vcpu *vcpu)
 {
 	if (!vcpu)
 		return;
+	pthread_mutex_lock(&vcpu->vm->lock);
+	if (vcpu->vm->vcpus[vcpu->id] == vcpu)
+		vcpu->vm->vcpus[vcpu->id] = NULL;
+	pthread_mutex_unlock(&vcpu->vm->lock);
 	if (vcpu->run)
 		munmap(vcpu->run, vcpu->vm->run_size);
 	fd_close(vcpu->fd);
@@ -154,10 +165,10 @@ static void handle_io(struct hv_vcpu *vcpu)
 }
 
 /*
- * KVM's emulator takes memory that it cannot read for MMIO: a page of a window whose file was cut.
- * Our own access raises the signal that mends it.
+ * KVM takes for MMIO what it cannot read, a page of a window whose file was cut (our own access
+ * raises the signal that mends it), and writes to a page with a system call entry.
  */
-static bool window_access(struct hv_vcpu *vcpu)
+static bool memory_access(struct hv_vcpu *vcpu)
 {
 	struct gmem *mem = vcpu->vm->config.mem;
 	struct kvm_run *run = vcpu->run;
@@ -180,7 +191,7 @@ static void handle_mmio(struct hv_vcpu *vcpu)
 	unsigned len = MIN(run->mmio.len, (uint32_t)sizeof(run->mmio.data));
 
 	vcpu->stats.n_mmio++;
-	if (window_access(vcpu))
+	if (memory_access(vcpu))
 		return;
 	for (unsigned at = 0, size; at < len; at += size) {
 		uint64_t gpa = run->mmio.phys_addr + at, val = 0;
@@ -212,11 +223,21 @@ static bool exit_error(struct hv_exit *ret, const char *fmt, ...)
 	return true;
 }
 
+static bool assist(struct hv_vcpu *vcpu, enum kvm_assist_reason reason, struct hv_exit *ret)
+{
+	struct err err = { 0 };
+	int r = kvm_assist_run(vcpu, reason, &err);
+
+	if (r == KVM_ASSIST_DONE)
+		return false;
+	ret->reason = r == KVM_ASSIST_SHUTDOWN ? HV_EXIT_SHUTDOWN : HV_EXIT_ERROR;
+	ret->err = err;
+	return true;
+}
+
 static bool handle_internal_error(struct hv_vcpu *vcpu, struct hv_exit *ret)
 {
 	uint32_t sub = vcpu->run->internal.suberror;
-	struct err err = { 0 };
-	int r;
 
 	if (sub != KVM_INTERNAL_ERROR_EMULATION)
 		return exit_error(ret, "KVM failed inside, suberror %u", sub);
@@ -225,16 +246,7 @@ static bool handle_internal_error(struct hv_vcpu *vcpu, struct hv_exit *ret)
 		err_set(&ret->err, KVM_EMULATION_ERROR, "KVM can't emulate an instruction");
 		return true;
 	}
-	r = kvm_assist_run(vcpu, &err);
-	if (r == KVM_ASSIST_DONE)
-		return false;
-	if (r == KVM_ASSIST_SHUTDOWN) {
-		ret->reason = HV_EXIT_SHUTDOWN;
-		return true;
-	}
-	ret->reason = HV_EXIT_ERROR;
-	ret->err = err;
-	return true;
+	return assist(vcpu, KVM_ASSIST_UNKNOWN, ret);
 }
 
 static bool handle_system_event(struct hv_vcpu *vcpu, struct hv_exit *ret)
@@ -253,12 +265,21 @@ static bool handle_exit(struct hv_vcpu *vcpu, struct hv_exit *ret)
 	const struct kvm_run *run = vcpu->run;
 
 	switch (run->exit_reason) {
-	case KVM_EXIT_IO: handle_io(vcpu); return false;
+	case KVM_EXIT_IO:
+		if (kvm_entry_hit(vcpu))
+			return assist(vcpu, KVM_ASSIST_ENTRY, ret);
+		handle_io(vcpu);
+		return false;
+	case KVM_EXIT_X86_WRMSR: kvm_entry_wrmsr(vcpu); return false;
 	case KVM_EXIT_MMIO: handle_mmio(vcpu); return false;
 	case KVM_EXIT_HLT: vcpu->stats.n_hlt++; return false;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN: return false;
-	case KVM_EXIT_SHUTDOWN: ret->reason = HV_EXIT_SHUTDOWN; return true;
+	case KVM_EXIT_SHUTDOWN:
+		if (vcpu->vm->interprets)
+			return assist(vcpu, KVM_ASSIST_SHUT, ret);
+		ret->reason = HV_EXIT_SHUTDOWN;
+		return true;
 	case KVM_EXIT_SYSTEM_EVENT: return handle_system_event(vcpu, ret);
 	case KVM_EXIT_INTERNAL_ERROR: return handle_internal_error(vcpu, ret);
 	case KVM_EXIT_FAIL_ENTRY:
@@ -295,8 +316,15 @@ void kvm_vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *ret)
 		return;
 	}
 	for (;;) {
-		int r = vm->ioctl(vcpu->fd, KVM_RUN, NULL);
+		int r;
 
+		kvm_entry_watch(vcpu);
+		r = kvm_entry_follow(vcpu, &ret->err);
+		if (r < 0) {
+			ret->reason = HV_EXIT_ERROR;
+			return;
+		}
+		r = kvm_entry_run(vcpu);
 		if (r == 0) {
 			if (handle_exit(vcpu, ret))
 				return;
@@ -320,6 +348,11 @@ void kvm_vcpu_run(struct hv_vcpu *vcpu, struct hv_exit *ret)
 void kvm_vcpu_kick(struct hv_vcpu *vcpu)
 {
 	atomic_store(&vcpu->kicked, true);
+	kvm_vcpu_interrupt(vcpu);
+}
+
+void kvm_vcpu_interrupt(struct hv_vcpu *vcpu)
+{
 	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	/* By thread id: the thread may have ended since. */
 	syscall(SYS_tgkill, vcpu->pid, vcpu->tid, kick_signal());

@@ -9,32 +9,142 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "kvm/assist.h"
+#include "kvm/entry.h"
 #include "kvm/irqchip.h"
 #include "kvm/kvm.h"
 
 /* ---- memory ---- */
 
+static void mark_dirty(const struct kvm_slot *s, uint64_t page)
+{
+	uint64_t first = (s->gpa - s->region->gpa) >> GMEM_PAGE_SHIFT;
+
+	__atomic_fetch_or(&s->region->page_flags[first + page], GMEM_PAGE_DIRTY, __ATOMIC_RELAXED);
+}
+
+/* Fetching a slot's bitmap also clears it in the kernel. */
+static int fetch_dirty(struct hv_vm *vm, unsigned i)
+{
+	const struct kvm_slot *s = &vm->slots[i];
+	uint64_t n_pages = s->len >> GMEM_PAGE_SHIFT, n_words = (n_pages + 63) / 64;
+	AUTO_FREE uint64_t *bits = calloc(n_words, sizeof(*bits));
+	struct kvm_dirty_log log = { .slot = i };
+
+	if (!bits)
+		return -ENOMEM;
+	log.dirty_bitmap = bits;
+	if (vm->ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) < 0)
+		return -errno;
+	for (uint64_t w = 0; w < n_words; w++) {
+		for (uint64_t left = bits[w]; left; left &= left - 1) {
+			uint64_t page = w * 64 + (unsigned)__builtin_ctzll(left);
+
+			if (page < n_pages)
+				mark_dirty(s, page);
+		}
+	}
+	return 0;
+}
+
+/* What is not known to be clean is dirty. A read-only slot's pages are written by us alone. */
+static void sync_slot(struct hv_vm *vm, unsigned i)
+{
+	const struct kvm_slot *s = &vm->slots[i];
+	int e = s->len && !s->readonly ? fetch_dirty(vm, i) : 0;
+
+	if (e == 0)
+		return;
+	log_warn("dirty log of the memory at %#llx: %s, using all of it",
+		 (unsigned long long)s->gpa, err_str(-e));
+	for (uint64_t p = 0; p < s->len >> GMEM_PAGE_SHIFT; p++)
+		mark_dirty(s, p);
+}
+
+static void add_slot(struct kvm_slot *slots, unsigned *n, struct kvm_slot slot)
+{
+	if (slot.len && *n < KVM_N_SLOTS)
+		slots[(*n)++] = slot;
+}
+
+/* A region is one slot, but for its pages with system call entries. */
+static void plan_region(const struct hv_vm *vm, const struct gmem_region *r, struct kvm_slot *slots,
+			unsigned *n)
+{
+	const struct kvm_entries *e = vm->entries;
+	uint64_t at = 0;
+
+	for (unsigned i = 0; e && i < e->n_pages; i++) {
+		uint64_t off = e->pages[i].gpa - r->gpa;
+
+		if (off >= r->len)
+			continue;
+		add_slot(slots, n, (struct kvm_slot){ r->gpa + at, off - at, r->hva + at, r, 0 });
+		add_slot(slots, n,
+			 (struct kvm_slot){ r->gpa + off, GMEM_PAGE_SIZE, e->pages[i].copy, r, 1 });
+		at = off + GMEM_PAGE_SIZE;
+	}
+	add_slot(slots, n, (struct kvm_slot){ r->gpa + at, r->len - at, r->hva + at, r, 0 });
+}
+
+static bool same_slot(const struct kvm_slot *a, const struct kvm_slot *b)
+{
+	return a->gpa == b->gpa && a->len == b->len && a->hva == b->hva &&
+	       a->readonly == b->readonly;
+}
+
+static int set_slot(struct hv_vm *vm, unsigned i, const struct kvm_slot *slot, bool dirty_log,
+		    struct err *err)
+{
+	struct kvm_userspace_memory_region k = {
+		.slot = i,
+		.flags = slot->readonly ? KVM_MEM_READONLY
+			 : dirty_log	? KVM_MEM_LOG_DIRTY_PAGES
+					: 0,
+		.guest_phys_addr = slot->gpa,
+		.memory_size = slot->len,
+		.userspace_addr = (uintptr_t)slot->hva,
+	};
+
+	if (vm->ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &k) < 0)
+		return err_errno(err, errno, "KVM refuses the memory slot at %#llx of %llu KiB",
+				 (unsigned long long)slot->gpa,
+				 (unsigned long long)(slot->len / KIB));
+	return 0;
+}
+
+/* Its dirty log goes with it. */
+static int drop_slot(struct hv_vm *vm, unsigned i, struct err *err)
+{
+	struct kvm_slot *slot = &vm->slots[i];
+	int r;
+
+	if (vm->dirty_on)
+		sync_slot(vm, i);
+	slot->len = 0;
+	r = set_slot(vm, i, slot, false, err);
+	*slot = (struct kvm_slot){ 0 };
+	return r;
+}
+
 int kvm_set_slots(struct hv_vm *vm, bool dirty_log, struct err *err)
 {
 	const struct gmem *mem = vm->config.mem;
+	struct kvm_slot want[KVM_N_SLOTS] = { 0 };
+	unsigned n = 0;
+	int r = 0;
 
-	for (unsigned i = 0; i < mem->n_regions; i++) {
-		const struct gmem_region *r = &mem->regions[i];
-		struct kvm_userspace_memory_region slot = {
-			.slot = i,
-			.flags = dirty_log ? KVM_MEM_LOG_DIRTY_PAGES : 0,
-			.guest_phys_addr = r->gpa,
-			.memory_size = r->len,
-			.userspace_addr = (uintptr_t)r->hva,
-		};
-
-		if (vm->ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
-			return err_errno(err, errno,
-					 "KVM refuses the memory slot at %#llx of %llu KiB",
-					 (unsigned long long)r->gpa,
-					 (unsigned long long)(r->len / KIB));
+	for (unsigned i = 0; i < mem->n_regions; i++)
+		plan_region(vm, &mem->regions[i], want, &n);
+	for (unsigned i = 0; r == 0 && i < KVM_N_SLOTS; i++) {
+		if (vm->slots[i].len && !same_slot(&vm->slots[i], &want[i]))
+			r = drop_slot(vm, i, err);
 	}
-	return 0;
+	for (unsigned i = 0; r == 0 && i < n; i++) {
+		r = set_slot(vm, i, &want[i], dirty_log, err);
+		if (r == 0)
+			vm->slots[i] = want[i];
+	}
+	return r;
 }
 
 int kvm_dirty_follow(struct hv_vm *vm, struct err *err)
@@ -52,48 +162,11 @@ int kvm_dirty_follow(struct hv_vm *vm, struct err *err)
 	return r;
 }
 
-/* Fetching a slot's bitmap also clears it in the kernel. */
-static int sync_region(struct hv_vm *vm, unsigned slot)
-{
-	const struct gmem_region *r = &vm->config.mem->regions[slot];
-	uint64_t n_pages = r->len >> GMEM_PAGE_SHIFT, n_words = (n_pages + 63) / 64;
-	AUTO_FREE uint64_t *bits = calloc(n_words, sizeof(*bits));
-	struct kvm_dirty_log log = { .slot = slot };
-
-	if (!bits)
-		return -ENOMEM;
-	log.dirty_bitmap = bits;
-	if (vm->ioctl(vm->fd, KVM_GET_DIRTY_LOG, &log) < 0)
-		return -errno;
-	for (uint64_t w = 0; w < n_words; w++) {
-		for (uint64_t left = bits[w]; left; left &= left - 1) {
-			uint64_t page = w * 64 + (unsigned)__builtin_ctzll(left);
-
-			if (page < n_pages)
-				__atomic_fetch_or(&r->page_flags[page], GMEM_PAGE_DIRTY,
-						  __ATOMIC_RELAXED);
-		}
-	}
-	return 0;
-}
-
 void kvm_dirty_sync(struct hv_vm *vm)
 {
-	const struct gmem *mem = vm->config.mem;
-
 	pthread_mutex_lock(&vm->lock);
-	for (unsigned i = 0; vm->dirty_on && i < mem->n_regions; i++) {
-		const struct gmem_region *r = &mem->regions[i];
-		int e = sync_region(vm, i);
-
-		if (e == 0)
-			continue;
-		/* What is not known to be clean is dirty. */
-		log_warn("dirty log of the memory at %#llx: %s, using all of it",
-			 (unsigned long long)r->gpa, err_str(-e));
-		for (uint64_t p = 0; p < r->len >> GMEM_PAGE_SHIFT; p++)
-			__atomic_fetch_or(&r->page_flags[p], GMEM_PAGE_DIRTY, __ATOMIC_RELAXED);
-	}
+	for (unsigned i = 0; vm->dirty_on && i < KVM_N_SLOTS; i++)
+		sync_slot(vm, i);
 	pthread_mutex_unlock(&vm->lock);
 }
 
@@ -104,6 +177,7 @@ static void kvm_vm_free(struct hv_vm *vm)
 	if (!vm)
 		return;
 	kvm_assist_free(vm->assist);
+	kvm_entry_done(vm);
 	kvm_chips_free(vm->chips);
 	fd_close(vm->fd);
 	fd_close(vm->sys_fd);
@@ -123,6 +197,7 @@ static int set_up_vm(struct hv_vm *vm, struct err *err)
 
 	struct kvm_enable_cap emulation = { .cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE,
 					    .args = { 1 } };
+	int r;
 
 	if (vm->ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
 		return err_errno(err, errno, "place KVM's identity map");
@@ -137,7 +212,8 @@ static int set_up_vm(struct hv_vm *vm, struct err *err)
 	/* Else instructions of user code that KVM can't emulate become #UD without the assist. */
 	if (vm->ioctl(vm->fd, KVM_ENABLE_CAP, &emulation) < 0)
 		log_debug("KVM_CAP_EXIT_ON_EMULATION_FAILURE: %s, ignoring", err_str(errno));
-	return kvm_set_slots(vm, false, err);
+	r = kvm_entry_init(vm, err);
+	return r < 0 ? r : kvm_set_slots(vm, false, err);
 }
 
 static int query(struct hv_vm *vm, struct err *err)
@@ -167,6 +243,7 @@ int kvm_vm_make(const struct hv_vm_config *config, bool quick, struct hv_vm **re
 	vm->ioctl = kvm_ioctl;
 	vm->tsc_khz = config->cpuid->tsc_khz;
 	vm->quick = quick;
+	vm->interprets = !quick && kvm_interprets();
 	if (config->soft_mode != HV_SOFT_FAST)
 		return err_set(err, -EINVAL, "the back end 'kvm' has no step mode");
 	vm->sys_fd = kvm_open(KVM_PATH, vm->ioctl, err);

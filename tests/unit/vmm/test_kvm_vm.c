@@ -444,6 +444,143 @@ static void an_irqfd_interrupts_the_guest(void **state)
 	close(f->irq_fd);
 }
 
+/* ---- ring 3 ---- */
+
+#define TABLES	   0x40000 /* a page a level, from the top */
+#define GDT	   0x44000
+#define IDT	   0x45000
+#define TSS	   0x46000
+#define ENTRY	   0x12040
+#define HANDLERS   0x13000 /* 16 bytes a vector */
+#define USER	   0x60000
+#define USER_STACK 0x62000
+
+static void put64(struct fixture *f, gpa_t gpa, uint64_t val)
+{
+	assert_int_equal(gmem_write(f->mem, gpa, &val, sizeof(val)), 0);
+}
+
+static void set_gate(struct fixture *f, unsigned vector, unsigned dpl)
+{
+	uint64_t to = HANDLERS + vector * 16;
+
+	put64(f, IDT + vector * 16,
+	      (to & 0xffff) | 8 << 16 | (0x8eULL | dpl << 5) << 40 | (to >> 16) << 48);
+	put64(f, IDT + vector * 16 + 8, 0);
+}
+
+/* Low memory by 4 KiB pages, of which ring 3 has USER's and its stack's. */
+static void set_tables(struct fixture *f)
+{
+	static const uint64_t gdt[] = { 0,
+					0x00af9b000000ffff,
+					0x00cf93000000ffff,
+					0,
+					0x00cff3000000ffff,
+					0x00affb000000ffff,
+					0x00008b0000000067 | (uint64_t)TSS << 16,
+					0 };
+
+	for (unsigned level = 0; level < 3; level++)
+		put64(f, TABLES + level * 4096, (TABLES + (level + 1) * 4096) | 7);
+	for (uint64_t gpa = 0; gpa < RAM; gpa += 4096)
+		put64(f, TABLES + 3 * 4096 + gpa / 512,
+		      gpa | (gpa == USER || gpa == USER_STACK - 4096 ? 7 : 3));
+	assert_int_equal(gmem_write(f->mem, GDT, gdt, sizeof(gdt)), 0);
+	put64(f, TSS + 4, 0x20000);
+	/* An exception that comes through: its vector + 0x80 as a port, and the end. */
+	for (uint8_t v = 0; v < 32; v++) {
+		const uint8_t report[] = { 0xe6, (uint8_t)(0x80 + v), 0xe6, 0 };
+
+		set_gate(f, v, 0);
+		assert_int_equal(gmem_write(f->mem, HANDLERS + v * 16, report, 4), 0);
+	}
+	set_gate(f, 0x80, 3);
+}
+
+static void enter_ring_3(struct fixture *f, struct hv_vcpu_state *s)
+{
+	/*
+	 * mov $0xc0000082, %ecx; mov $ENTRY, %eax; xor %edx, %edx; wrmsr
+	 * dec %ecx; mov $0x001b0008, %edx; xor %eax, %eax; wrmsr
+	 * mov $0xc0000084, %ecx; mov $0x200, %eax; xor %edx, %edx; wrmsr
+	 * push $0x23; push $USER_STACK; push $0x202; push $0x2b; push $USER; iretq
+	 */
+	static const uint8_t code[] = {
+		0xb9, 0x82, 0,	  0,	0xc0, 0xb8, 0x40, 0x20, 0x01, 0,    0x31, 0xd2,
+		0x0f, 0x30, 0xff, 0xc9, 0xba, 0x08, 0,	  0x1b, 0,    0x31, 0xc0, 0x0f,
+		0x30, 0xb9, 0x84, 0,	0,    0xc0, 0xb8, 0,	2,    0,    0,	  0x31,
+		0xd2, 0x0f, 0x30, 0x6a, 0x23, 0x68, 0,	  0x20, 6,    0,    0x68, 2,
+		2,    0,    0,	  0x6a, 0x2b, 0x68, 0,	  0,	6,    0,    0x48, 0xcf,
+	};
+
+	load(f, code, sizeof(code), s);
+	set_tables(f);
+	s->cr3 = TABLES;
+	s->efer |= 1;
+	s->gdt = (struct hv_table){ .base = GDT, .limit = 0x3f };
+	s->idt = (struct hv_table){ .base = IDT, .limit = 0xfff };
+	s->seg[HV_CS].selector = 8;
+	s->seg[HV_SS].selector = 0x10;
+	s->seg[HV_TR] =
+		(struct hv_segment){ .base = TSS, .limit = 0x67, .selector = 0x30, .attr = 0x8b };
+	s->rip = CODE;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, s, NULL), 0);
+}
+
+static void system_calls_run_in_ring_0_and_return(void **state)
+{
+	/*
+	 * mov %cs, %eax; out %eax, $0x40; mov %ss, %eax; out %eax, $0x41; incb ENTRY + 0x30
+	 * cmp $3, %ebx; je 1f; sysretq; 1: out %al, $0
+	 */
+	static const uint8_t entry[] = { 0x8c, 0xc8, 0xe7, 0x40, 0x8c, 0xd0, 0xe7, 0x41, 0xfe,
+					 0x04, 0x25, 0x70, 0x20, 1,    0,    0x83, 0xfb, 3,
+					 0x74, 3,    0x48, 0x0f, 0x07, 0xe6, 0 };
+	/* mov $1, %ebx; 1: syscall; inc %ebx; jmp 1b */
+	static const uint8_t user[] = { 0xbb, 1, 0, 0, 0, 0x0f, 0x05, 0xff, 0xc3, 0xeb, 0xfa };
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	uint8_t now[sizeof(entry)], n = 0;
+
+	enter_ring_3(f, &s);
+	assert_int_equal(gmem_write(f->mem, ENTRY, entry, sizeof(entry)), 0);
+	assert_int_equal(gmem_write(f->mem, USER, user, sizeof(user)), 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 6);
+	for (unsigned i = 0; i < f->n_log; i++) {
+		assert_int_equal(f->log[i].addr, 0x40 + (i & 1));
+		assert_int_equal(f->log[i].val, i & 1 ? 0x10 : 8);
+	}
+	assert_int_equal(s.gpr[HV_RCX], USER + 7);
+	assert_int_equal(s.gpr[HV_R11], 0x206); /* PF: EBX is 3 */
+	assert_int_equal(s.gpr[HV_RSP], USER_STACK);
+	assert_int_equal(s.lstar, ENTRY);
+	/* Memory has what the guest wrote, beside its entry too. */
+	assert_int_equal(gmem_read(f->mem, ENTRY, now, sizeof(now)), 0);
+	assert_memory_equal(now, entry, sizeof(entry));
+	assert_int_equal(gmem_read(f->mem, ENTRY + 0x30, &n, 1), 0);
+	assert_int_equal(n, 3);
+}
+
+static void interrupts_of_ring_3_reach_their_gates(void **state)
+{
+	/* int $0x80; mov $7, %eax; int $0x81, whose gate is not there */
+	static const uint8_t user[] = { 0xcd, 0x80, 0xb8, 7, 0, 0, 0, 0xcd, 0x81 };
+	static const uint8_t handler[] = { 0xe6, 0x42, 0x48, 0xcf }; /* out %al, $0x42; iretq */
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	enter_ring_3(f, &s);
+	assert_int_equal(gmem_write(f->mem, USER, user, sizeof(user)), 0);
+	assert_int_equal(gmem_write(f->mem, HANDLERS + 0x800, handler, sizeof(handler)), 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 2);
+	assert_int_equal(f->log[0].addr, 0x42);
+	assert_int_equal(f->log[1].addr, 0x80 + 13);
+	assert_int_equal(s.gpr[HV_RAX], 7);
+}
+
 /* Natively or by the assist, the guest sees the same. */
 static void what_kvm_cannot_emulate_still_runs(void **state)
 {
@@ -494,6 +631,8 @@ int main(void)
 		T(the_dirty_log_has_what_the_guest_wrote),
 		T(an_ioeventfd_takes_the_write_that_matches),
 		T(an_irqfd_interrupts_the_guest),
+		T(system_calls_run_in_ring_0_and_return),
+		T(interrupts_of_ring_3_reach_their_gates),
 		T(what_kvm_cannot_emulate_still_runs),
 		T(the_probe_judges_in_time),
 	};
