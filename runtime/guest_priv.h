@@ -88,6 +88,7 @@ struct guest {
 	uint32_t seed[INITX_SEED_WORDS];
 	unsigned n_seed; /* left */
 	struct loop_event restored_event;
+	struct loop_timer warm; /* when more of the working set is mapped */
 	bool resembles; /* there are others with the same random numbers: renew before use */
 
 	struct bells bells;

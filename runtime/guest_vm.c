@@ -30,6 +30,7 @@
 #define BELL_TIMEOUT  (60 * NSEC_PER_SEC)
 #define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
 #define KEPT_WAIT     NSEC_PER_SEC
+#define WARM_PAUSE    (NSEC_PER_SEC / 10000)
 #define SIGNAL_STATUS 128U
 
 /* ---- what init signals: vCPU threads ---- */
@@ -167,6 +168,7 @@ static void on_output(void *opaque)
 {
 	const struct guest_proc *p = opaque;
 
+	snapshot_begun(&p->guest->snap, p->guest->vm);
 	/* From inside the pump: the process may go away only later. */
 	if (p->ended)
 		loop_timer_set(&p->guest->drain, clock_monotonic_ns());
@@ -178,6 +180,7 @@ static void on_done(struct guest *g, const struct guest_signal *s)
 
 	if (!p || p->ended || s->result < 0)
 		return;
+	snapshot_begun(&g->snap, g->vm);
 	p->ended = true;
 	p->ended_at = clock_monotonic_ns();
 	memcpy(p->sent, s->sent, sizeof(p->sent));
@@ -298,9 +301,22 @@ static void at_point(struct guest *g, enum snapshot_point point)
 		in_loop(g);
 }
 
+/* In between this thread sleeps: a vCPU may want its processor. */
+static void warm(void *opaque)
+{
+	struct guest *g = opaque;
+
+	if (snapshot_warm(&g->snap, g->vm))
+		loop_timer_set(&g->warm, clock_monotonic_ns() + WARM_PAUSE);
+}
+
 static void on_restored(void *opaque)
 {
-	in_loop(opaque);
+	struct guest *g = opaque;
+
+	if (snapshot_is_ready(&g->snap))
+		in_loop(g);
+	loop_timer_set(&g->warm, clock_monotonic_ns() + WARM_PAUSE);
 }
 
 static void start_next(struct guest *g);
@@ -377,6 +393,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	if (r == 0)
 		r = loop_timer_init(loop, &g->drain, settle, g);
 	if (r == 0)
+		r = loop_timer_init(loop, &g->warm, warm, g);
+	if (r == 0)
 		r = loop_event_init(loop, &g->restored_event, on_restored, g);
 	if (r < 0)
 		return err_errno(err, -r, "guest");
@@ -388,8 +406,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	if (r < 0)
 		return r;
 	g->bells.vm = g->vm;
-	/* Nothing will tell that it is ready: it was when it was saved. */
-	if (snapshot_is_ready(&g->snap))
+	/* Nothing will tell that a late one is ready: it was when it was saved. */
+	if (g->snap.from != SNAPSHOT_POINT_NONE)
 		loop_event_set(&g->restored_event);
 	r = loop_watch_add(loop, &g->vm_exit, vm_exit_fd(g->vm), EPOLLIN, on_vm_exit, g);
 	return r < 0 ? err_errno(err, -r, "guest") : 0;
@@ -524,6 +542,8 @@ static void start_ended(struct guest_proc *p, int result, const char *why)
 	} else {
 		p->running = true;
 	}
+	if (id == GUEST_INIT_ID && g->snap.from == SNAPSHOT_POINT_EARLY)
+		snapshot_begun(&g->snap, g->vm);
 	g->events.started(g->events.opaque, id, result, why);
 	if (result >= 0 && p->ended)
 		settle(g);

@@ -63,15 +63,22 @@ void snapimage_describe(const char *backend, const struct vm_identity *id, uint6
 
 /* ---- taking ---- */
 
-int snapimage_memory(struct vm *vm, int fd, int pagemap_fd, const struct snap_manifest *base,
-		     struct err *err)
+static unsigned memory_of(struct vm *vm, struct snap_range ranges[VM_MEMORY_PARTS])
 {
 	struct vm_memory_part parts[VM_MEMORY_PARTS];
-	struct snap_range ranges[VM_MEMORY_PARTS];
 	unsigned n = vm_memory(vm, parts);
 
 	for (unsigned i = 0; i < n; i++)
 		ranges[i] = (struct snap_range){ parts[i].p, parts[i].len, parts[i].off };
+	return n;
+}
+
+int snapimage_memory(struct vm *vm, int fd, int pagemap_fd, const struct snap_manifest *base,
+		     struct err *err)
+{
+	struct snap_range ranges[VM_MEMORY_PARTS];
+	unsigned n = memory_of(vm, ranges);
+
 	return snap_memory_write(fd, ranges, n, pagemap_fd, base, err);
 }
 
@@ -108,6 +115,24 @@ int snapimage_write_state(int fd, struct snap_buf *state, struct err *err)
 		return r;
 	r = fd_write_full(fd, state->p, state->len);
 	return r < 0 ? err_errno(err, -r, "write the snapshot's state") : 0;
+}
+
+/* ---- working sets ---- */
+
+void snapimage_workset_record(struct vm *vm, int fd, int pagemap_fd)
+{
+	struct snap_range ranges[VM_MEMORY_PARTS];
+	struct err err = { 0 };
+
+	if (snap_workset_record(fd, ranges, memory_of(vm, ranges), pagemap_fd, &err) < 0)
+		log_warn("%s, ignoring", err.msg);
+}
+
+bool snapimage_workset_map(struct vm *vm, struct snap_workset *w)
+{
+	struct snap_range ranges[VM_MEMORY_PARTS];
+
+	return snap_workset_map(w, ranges, memory_of(vm, ranges));
 }
 
 /* ---- restoring ---- */

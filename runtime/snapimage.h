@@ -5,6 +5,7 @@
 
 #include "share.h"
 #include "snapshots/store.h"
+#include "snapshots/workset.h"
 #include "vmm/vm.h"
 
 /* An opened snapshot as the machine wants to see it; borrows @s. */
@@ -21,6 +22,14 @@ int snapimage_machine(struct vm *vm, struct snap_buf *state, struct err *err);
 int snapimage_share(struct share *share, struct snap_buf *state, struct err *err);
 /* Close the state and write it. */
 int snapimage_write_state(int fd, struct snap_buf *state, struct err *err);
+
+/*
+ * The working set: written to a descriptor of snap_workset_begin(), and mapped. The guest may run;
+ * failures are logged, or left to faults.
+ */
+void snapimage_workset_record(struct vm *vm, int fd, int pagemap_fd);
+/* Return: whether there is more to map. */
+bool snapimage_workset_map(struct vm *vm, struct snap_workset *w);
 
 /* Into a server that runs and has served nothing. */
 int snapimage_restore_share(struct snapshot *s, struct share *share, struct err *err);

@@ -73,6 +73,25 @@ static void find_source(const struct guest_config *gc, int store_fd, const struc
 	plan->saved = snapimage_view(&plan->source);
 }
 
+/* Recorded by whoever is first. A machine that writes a snapshot reads all of its memory: not by it. */
+static void find_workset(struct snapshot_plan *plan)
+{
+	struct err err = { 0 };
+	int r = plan->from == SNAPSHOT_POINT_NONE
+			? 0
+			: snap_workset_read(&plan->source, &plan->workset, &err);
+
+	if (r == 0 || plan->to_take != SNAPSHOT_POINT_NONE)
+		return;
+	if (r != -ENOENT)
+		log_warn("snapshot '%.12s': %s, recording it again", plan->source.manifest.key,
+			 err.msg);
+	/* In a store that is not ours nobody but its owner can. */
+	plan->workset_fd = snap_workset_begin(&plan->source, NULL);
+	if (plan->workset_fd >= 0)
+		plan->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+}
+
 /* ---- beginning ---- */
 
 static void describe(const struct vm_config *vc, const struct vm_identity *id, const char *kind,
@@ -154,6 +173,7 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 	find_source(gc, ret->store_fd, &keys, &wanted, ret);
 	if (ret->store_fd >= 0)
 		begin(gc, vc, id, &keys, ret);
+	find_workset(ret);
 	/* Nothing to publish: let it go. */
 	if (ret->to_take == SNAPSHOT_POINT_NONE)
 		fd_close(fd_steal(&ret->maker_fd));
@@ -162,6 +182,8 @@ void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
 void snapshot_plan_done(struct snapshot_plan *plan)
 {
 	snap_close(&plan->source);
+	snap_workset_done(&plan->workset);
+	fd_close(plan->workset_fd);
 	snap_new_close(&plan->target);
 	fd_close(plan->store_fd);
 	fd_close(plan->maker_fd);
@@ -180,6 +202,23 @@ void snapshot_forget(struct snapshot_plan *plan, const char *why)
 }
 
 /* ---- using ---- */
+
+bool snapshot_warm(struct snapshot_plan *plan, struct vm *vm)
+{
+	if (snapimage_workset_map(vm, &plan->workset))
+		return true;
+	snap_workset_done(&plan->workset);
+	return false;
+}
+
+void snapshot_begun(struct snapshot_plan *plan, struct vm *vm)
+{
+	if (plan->workset_fd < 0)
+		return;
+	snapimage_workset_record(vm, plan->workset_fd, plan->pagemap_fd);
+	fd_close(fd_steal(&plan->workset_fd));
+	fd_close(fd_steal(&plan->pagemap_fd));
+}
 
 int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err)
 {

@@ -8,6 +8,10 @@
  * early, when regular init is done and waits for its first program, or late, when container init is
  * in its command loop. What follows that moment must make the guest unlike its siblings: clock and
  * random numbers are renewed before any process of the container runs.
+ *
+ * What a guest touches from there on is recorded once, and mapped in bulk for those that come after
+ * it (snapshots/workset.h): of an early snapshot, which serves all images, until the program of an
+ * image runs; of a late one until there is output. A record's reader bounds what it can cost.
  */
 #ifndef RUNTIME_SNAPSHOT_H
 #define RUNTIME_SNAPSHOT_H
@@ -17,6 +21,7 @@
 #include "guest.h"
 #include "share.h"
 #include "snapshots/store.h"
+#include "snapshots/workset.h"
 #include "vmm/vm.h"
 
 enum snapshot_point {
@@ -34,6 +39,8 @@ struct snapshot_plan {
 	enum snapshot_point to_take; /* what is to be made */
 	struct snapshot source;
 	struct vm_saved saved; /* view of the source for the machine */
+	struct snap_workset workset; /* of the source */
+	int workset_fd;		     /* where it is to be recorded */
 	struct snap_new target;
 	struct snap_manifest describes; /* the target */
 	int store_fd;			/* its store */
@@ -45,8 +52,8 @@ struct snapshot_plan {
 /* For what a plan may not do, give the zero plan: SNAPSHOT_PLAN_NONE. */
 #define SNAPSHOT_PLAN_NONE                                               \
 	((struct snapshot_plan){ .source = SNAPSHOT_NONE,                \
-				 .target = SNAP_NEW_NONE, .store_fd = -1, \
-				 .maker_fd = -1, .pagemap_fd = -1 })
+				 .workset_fd = -1, .target = SNAP_NEW_NONE, \
+				 .store_fd = -1, .maker_fd = -1, .pagemap_fd = -1 })
 
 /**
  * snapshot_plan() - Find what to begin with, begin what to make
@@ -72,6 +79,15 @@ static inline bool snapshot_is_ready(const struct snapshot_plan *plan)
 
 /* The source did not fit after all: remove it, begin without. */
 void snapshot_forget(struct snapshot_plan *plan, const char *why);
+
+/*
+ * The guest runs: map some of what another touched that began with the same snapshot.
+ * Return: whether there is more.
+ */
+bool snapshot_warm(struct snapshot_plan *plan, struct vm *vm);
+
+/* The container has begun: record what was touched, if nobody has yet. Cheap to call again. */
+void snapshot_begun(struct snapshot_plan *plan, struct vm *vm);
 
 /* Bring the file server's tables back. The server runs, the machine does not. */
 int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err);

@@ -23,7 +23,8 @@ static void new_name(const char *name, char *ret, size_t len)
 
 int store_unlink(int store_fd, const char *name)
 {
-	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY };
+	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY,
+					     STORE_WORKSET };
 	int AUTO_FD fd = openat(store_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)

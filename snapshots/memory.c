@@ -10,13 +10,10 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
+#include "pagemap.h"
 
-#define PAGE	   4096ULL
-#define GAP	   (8 * PAGE) /* zeros that are written rather than making another run */
-#define MAP_BATCH  512
-#define PM_PRESENT (1ULL << 63)
-#define PM_SWAPPED (1ULL << 62)
-#define PM_FILE	   (1ULL << 61)
+#define PAGE SNAP_PAGE
+#define GAP  (8 * PAGE) /* zeros that are written rather than making another run */
 
 /* ---- writing ---- */
 
@@ -92,31 +89,22 @@ static bool in_base(struct source *src, uint64_t off)
 /* Which of @n pages may hold anything but zeros; all, if that is unknown. */
 static void look_up(struct source *src, const uint8_t *p, uint64_t off, size_t n, bool *ret)
 {
-	uint64_t entries[MAP_BATCH] = { 0 };
-	ssize_t got = src->pagemap_fd < 0
-			      ? -1
-			      : fd_pread_full(src->pagemap_fd, entries, n * sizeof(entries[0]),
-					      (uintptr_t)p / PAGE * sizeof(entries[0]));
+	uint64_t entries[PAGEMAP_BATCH];
+	int r = src->pagemap_fd < 0 ? -ENOENT : pagemap_read(src->pagemap_fd, p, n, entries);
 
-	for (size_t i = 0; i < n; i++) {
-		/* Of a private mapping: the process's own copy, not the file's page. */
-		bool own = (entries[i] & PM_SWAPPED) ||
-			   ((entries[i] & PM_PRESENT) && !(entries[i] & PM_FILE));
-
-		ret[i] = got != (ssize_t)(n * sizeof(entries[0])) || own ||
-			 in_base(src, off + i * PAGE);
-	}
+	for (size_t i = 0; i < n; i++)
+		ret[i] = r < 0 || pagemap_is_own(entries[i]) || in_base(src, off + i * PAGE);
 }
 
 static int write_range(struct run *run, const struct snap_range *range, struct source *src,
 		       struct err *err)
 {
 	const uint8_t *p = range->p;
-	bool wanted[MAP_BATCH];
+	bool wanted[PAGEMAP_BATCH];
 	int r = 0;
 
-	for (uint64_t at = 0; at < range->len && r == 0; at += MAP_BATCH * PAGE) {
-		size_t n = (size_t)MIN((range->len - at) / PAGE, (uint64_t)MAP_BATCH);
+	for (uint64_t at = 0; at < range->len && r == 0; at += PAGEMAP_BATCH * PAGE) {
+		size_t n = (size_t)MIN((range->len - at) / PAGE, (uint64_t)PAGEMAP_BATCH);
 
 		look_up(src, p + at, range->off + at, n, wanted);
 		for (size_t i = 0; i < n && r == 0; i++) {

@@ -99,9 +99,8 @@ static int open_file(int dir_fd, const char *name, struct err *err)
 	return r < 0 ? r : fd_steal(&fd);
 }
 
-/* A whole file of at most @max bytes. */
-static int slurp(int dir_fd, const char *name, size_t max, uint8_t **ret, size_t *ret_len,
-		 struct err *err)
+int store_slurp(int dir_fd, const char *name, size_t max, uint8_t **ret, size_t *ret_len,
+		struct err *err)
 {
 	int AUTO_FD fd = open_file(dir_fd, name, err);
 	AUTO_FREE uint8_t *p = NULL;
@@ -130,7 +129,7 @@ static int read_state(struct snapshot *s, struct err *err)
 	uint8_t hash[SHA256_BYTES];
 	char hex[SHA256_HEX + 1];
 	size_t len = 0;
-	int r = slurp(s->dir_fd, STORE_STATE, SNAP_STATE_MAX, &s->state, &len, err);
+	int r = store_slurp(s->dir_fd, STORE_STATE, SNAP_STATE_MAX, &s->state, &len, err);
 
 	if (r < 0)
 		return r;
@@ -155,7 +154,7 @@ static int open_all(struct snapshot *s, struct err *err)
 	int r = store_check_owner(s->dir_fd, "its directory", err);
 
 	if (r == 0)
-		r = slurp(s->dir_fd, STORE_MANIFEST, SNAP_MANIFEST_MAX, &text, &len, err);
+		r = store_slurp(s->dir_fd, STORE_MANIFEST, SNAP_MANIFEST_MAX, &text, &len, err);
 	if (r == 0)
 		r = snap_manifest_parse((const char *)text, len, &s->manifest, err);
 	if (r == 0)

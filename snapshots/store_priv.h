@@ -3,13 +3,21 @@
 #ifndef SNAPSHOTS_STORE_PRIV_H
 #define SNAPSHOTS_STORE_PRIV_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 #define STORE_MANIFEST "manifest.json"
 #define STORE_STATE    "state"
 #define STORE_MEMORY   "memory"
+#define STORE_WORKSET  "workset"
 #define STORE_NEW      ".new-" /* being made */
 #define STORE_OLD      ".old-" /* being removed */
+
+/* A whole file of at most @max bytes, of somebody we trust. Return: 0; -EBADMSG; negative errno. */
+int store_slurp(int dir_fd, const char *name, size_t max, uint8_t **ret, size_t *ret_len,
+		struct err *err);
 
 /* Return: 0; -EINVAL. */
 int store_check_name(const char *name, struct err *err);

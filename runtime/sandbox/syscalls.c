@@ -118,9 +118,11 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_IF(P, fcntl, "F_SETFL", "a socket and a terminal that do not block", EQ(1, F_SETFL)),
 
 	/* a snapshot, into files that are open */
-	ALLOW(C, pread64, "which pages the guest has written"),
+	ALLOW(C, pread64, "which pages the guest has touched"),
 	ALLOW(C, pwrite64, "pages; state"),
 	ALLOW(C, ftruncate, "the length of guest memory"),
+	ALLOW_IF(C, madvise, "MADV_WILLNEED", "pages that another guest of the snapshot has read", EQ(2, MADV_WILLNEED)),
+	ALLOW_IF(C, madvise, "MADV_POPULATE_WRITE", "pages that another guest of the snapshot has written", EQ(2, MADV_POPULATE_WRITE)),
 	ALLOW(C, getrandom, "what no other guest of the snapshot has"),
 
 	/* the guest */

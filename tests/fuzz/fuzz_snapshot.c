@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as the state and the manifest of a snapshot, also with checksums that are right. */
+/*
+ * Any bytes as the state, the manifest and the working set of a snapshot, also with checksums that
+ * are right.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,9 +13,11 @@
 #include "crc32.h"
 #include "snapshots/manifest.h"
 #include "snapshots/sections.h"
+#include "snapshots/workset.h"
 
 #define HEAD_LEN 32
 #define SECT_LEN 24
+#define WSET_LEN 24
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -74,6 +79,33 @@ static void try_manifest(const char *text, size_t len)
 	snap_manifest_done(&m);
 }
 
+/* The runs of a working set. */
+static void try_workset(const uint8_t *runs, size_t len)
+{
+	uint8_t *p = malloc(WSET_LEN + len);
+	struct snap_workset w = { 0 };
+	uint64_t end = 0;
+
+	if (!p)
+		return;
+	memcpy(p, "HUSKWSET\1\0\0", 12);
+	le32_store(p + 12, (uint32_t)(len / 8));
+	le32_store(p + 16, crc32_add(0, runs, len));
+	le32_store(p + 20, crc32_add(0, p, 20));
+	memcpy(p + WSET_LEN, runs, len);
+	if (snap_workset_parse(p, WSET_LEN + len, 1U << 20, &w, NULL) == 0) {
+		for (size_t i = 0; i < w.n; i++) {
+			if (w.v[i].page < end || w.v[i].n == 0)
+				abort();
+			end = (uint64_t)w.v[i].page + w.v[i].n;
+		}
+		if (end > 1U << 20)
+			abort();
+	}
+	snap_workset_done(&w);
+	free(p);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *copy = malloc(size + 64);
@@ -82,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	try_state(data, size);
 	try_manifest((const char *)data, size);
+	try_workset(data, size);
 	memcpy(copy, data, size);
 	if (size >= HEAD_LEN) {
 		mend_state((uint8_t *)copy, size);
