@@ -106,18 +106,13 @@ static int load_config(const struct statedir *dir, struct oci_config **ret, stru
 	return r < 0 ? r : oci_config_parse(text, len, CONFIG_NAME, ret, err);
 }
 
-static int run_hooks(const struct statedir *dir, const struct oci_state *state,
+static int run_hooks(const struct oci_config *config, const struct oci_state *state,
 		     enum oci_hook_kind kind, struct err *err)
 {
-	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
 	AUTO_FREE char *input = NULL;
-	int r = load_config(dir, &config, err);
+	int r = oci_state_print(state, false, &input, err);
 
-	if (r == 0)
-		r = oci_state_print(state, false, &input, err);
-	if (r == 0)
-		r = oci_hooks_run(config, kind, state->bundle, input, err);
-	return r;
+	return r < 0 ? r : oci_hooks_run(config, kind, state->bundle, input, err);
 }
 
 /* ---- start ---- */
@@ -154,10 +149,12 @@ int container_start(const char *root, const char *id, struct err *err)
 		r = statedir_save(&dir, &state, err);
 	}
 	if (r == 0) {
+		CLEANUP(oci_config_freep) struct oci_config *config = NULL;
 		struct err hook_err = { 0 };
 
 		/* Ref: runtime-spec v1.2 runtime.md: a failure here is only logged. */
-		if (run_hooks(&dir, &state, OCI_HOOK_POSTSTART, &hook_err) < 0)
+		if (load_config(&dir, &config, &hook_err) < 0 ||
+		    run_hooks(config, &state, OCI_HOOK_POSTSTART, &hook_err) < 0)
 			log_warn("%s, ignoring", hook_err.msg);
 	}
 	oci_state_done(&state);
@@ -216,28 +213,28 @@ static int end_vmm(const struct oci_state *state, struct err *err)
 	return 0;
 }
 
-static int release_network(const struct statedir *dir, struct err *err)
+/* What is on record only matters to a second delete where there are hooks to run. */
+static bool has_poststop(const struct oci_config *config, const struct oci_state *state)
 {
-	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
-	int r = load_config(dir, &config, err);
-
-	return r < 0 ? r : network_release(config, err);
+	return config->hooks && config->hooks->of[OCI_HOOK_POSTSTOP].n && !state->poststop_done &&
+	       state->status != OCI_STATUS_CREATING;
 }
 
 static int remove_all(struct statedir *dir, struct oci_state *state, struct err *err)
 {
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
 	struct err later = { 0 };
 
 	/* What was begun is finished, whatever fails on the way. */
 	if (cgroup_remove(state->cgroup, &later) < 0)
 		log_warn("%s, ignoring", later.msg);
-	if (release_network(dir, &later) < 0)
+	if (load_config(dir, &config, &later) < 0 || network_release(config, &later) < 0)
 		log_warn("%s, ignoring", later.msg);
-	if (!state->poststop_done && state->status != OCI_STATUS_CREATING) {
+	if (config && has_poststop(config, state)) {
 		state->poststop_done = true;
 		state->status = OCI_STATUS_STOPPED;
 		statedir_save(dir, state, NULL);
-		if (run_hooks(dir, state, OCI_HOOK_POSTSTOP, &later) < 0)
+		if (run_hooks(config, state, OCI_HOOK_POSTSTOP, &later) < 0)
 			log_warn("%s, ignoring", later.msg);
 	}
 	return statedir_remove(dir, err);
