@@ -88,9 +88,11 @@ enum sandbox_mode {
 int sandbox_mode_read(enum sandbox_mode *ret, struct err *err);
 
 /**
- * sandbox_new() - Compile the filters of all roles
+ * sandbox_new() - Have the filters of all roles compiled, by a thread that ends soon
  *
- * Return: 0; -ENOMEM; -EINVAL the table is wrong.
+ * What is wrong with them the first sandbox_enter() says. Context: namespaces that take a single
+ * thread are made.
+ * Return: 0; -ENOMEM.
  */
 int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err);
 void sandbox_free(struct sandbox *sb);
