@@ -349,6 +349,42 @@ GUEST_TEST(data_written_beside_code_by_others)
 	CHECK_EQ(value_errors, 0);
 }
 
+#define MSR_LSTAR 0xc0000082
+static volatile uint8_t *entry_pages[2];
+
+/* Each CPU has its own words, in the pages of entries too; the locked counter is elsewhere. */
+static void work_while_entries_move(void)
+{
+	unsigned id = my_id();
+
+	for (uint64_t i = 0; i < 1000; i++) {
+		volatile uint64_t *word = (volatile uint64_t *)(entry_pages[i & 1] + 8 * id);
+
+		if (id == 0)
+			wrmsr(MSR_LSTAR, (uintptr_t)entry_pages[i & 1] + 0x800);
+		*word = i;
+		if (*word != i)
+			value_errors++;
+		__asm__ volatile("lock; incq %0" : "+m"(counter));
+		invlpg((void *)word);
+	}
+}
+
+/* A back end may have to rearrange memory around them. */
+GUEST_TEST(system_call_entries_move_while_others_run)
+{
+	for (int i = 0; i < 2; i++)
+		entry_pages[i] = page_alloc();
+	on_all(work_while_entries_move, true);
+	CHECK_EQ(value_errors, 0);
+	CHECK_EQ(counter, 4 * 1000);
+	for (unsigned id = 0; id < 4; id++) {
+		CHECK_EQ(((volatile uint64_t *)entry_pages[0])[id], 998);
+		CHECK_EQ(((volatile uint64_t *)entry_pages[1])[id], 999);
+	}
+	CHECK_EQ(rdmsr(MSR_LSTAR), (uintptr_t)entry_pages[1] + 0x800);
+}
+
 const struct test_entry guest_tests[] = {
 	ENTRY(secondary_cpus_start_with_their_ids),
 	ENTRY(locked_operations_lose_nothing),
@@ -360,5 +396,6 @@ const struct test_entry guest_tests[] = {
 	ENTRY(tlb_shootdown),
 	ENTRY(code_changed_by_another_cpu),
 	ENTRY(data_written_beside_code_by_others),
+	ENTRY(system_call_entries_move_while_others_run),
 	{ 0 },
 };

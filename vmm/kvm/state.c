@@ -317,13 +317,16 @@ static int get_xsave(struct hv_vcpu *vcpu, struct hv_vcpu_state *s, struct err *
 	return r;
 }
 
-static int set_xsave(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struct err *err)
+/* @keep: of what was fetched last, all that has no place in our layout; else that is reset. */
+static int set_xsave(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, bool keep,
+		     struct err *err)
 {
-	const uint64_t bv = XSTATE_FP_SSE;
+	uint8_t *bv = (uint8_t *)vcpu->xsave + XSAVE_BV;
 
-	memset(vcpu->xsave, 0, vcpu->vm->xsave_size);
+	if (!keep)
+		memset(vcpu->xsave, 0, vcpu->vm->xsave_size);
 	memcpy(vcpu->xsave, s->fxsave, sizeof(s->fxsave));
-	memcpy((char *)vcpu->xsave + XSAVE_BV, &bv, sizeof(bv));
+	le64_store(bv, le64_load(bv) | XSTATE_FP_SSE);
 	return kvm_vcpu_ioctl(vcpu, KVM_SET_XSAVE, vcpu->xsave, "FPU state", err);
 }
 
@@ -491,7 +494,8 @@ static int set_events(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struc
 	return kvm_vcpu_ioctl(vcpu, KVM_SET_VCPU_EVENTS, &events, "events", err);
 }
 
-static int set_registers(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struct err *err)
+static int set_registers(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, bool keep,
+			 struct err *err)
 {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -503,7 +507,7 @@ static int set_registers(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, st
 	if (r == 0)
 		r = kvm_vcpu_ioctl(vcpu, KVM_SET_SREGS, &sregs, "system registers", err);
 	if (r == 0)
-		r = set_xsave(vcpu, s, err);
+		r = set_xsave(vcpu, s, keep, err);
 	return r < 0 ? r : set_debugregs(vcpu, s, err);
 }
 
@@ -513,7 +517,7 @@ int kvm_set_core(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struct err
 	int r = kvm_vcpu_ioctl(vcpu, KVM_SET_MP_STATE, &mp, "run state", err);
 
 	if (r == 0)
-		r = set_registers(vcpu, s, err);
+		r = set_registers(vcpu, s, true, err);
 	if (r == 0)
 		r = set_msrs(vcpu, core_msrs, ARRAY_LEN(core_msrs), s, err);
 	return r < 0 ? r : set_events(vcpu, s, err);
@@ -578,7 +582,7 @@ int kvm_set_state(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, struct er
 	if (r == 0)
 		r = kvm_vcpu_ioctl(vcpu, KVM_SET_MP_STATE, &mp, "run state", err);
 	if (r == 0)
-		r = set_registers(vcpu, s, err);
+		r = set_registers(vcpu, s, false, err);
 	if (r == 0)
 		r = set_lapic(vcpu, s, err);
 	if (r == 0)

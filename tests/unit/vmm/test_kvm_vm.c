@@ -563,6 +563,83 @@ static void system_calls_run_in_ring_0_and_return(void **state)
 	assert_int_equal(n, 3);
 }
 
+static void system_calls_keep_segment_bases(void **state)
+{
+	/*
+	 * swapgs; mov %gs:0, %r8; swapgs; mov %fs:0, %r9; inc %edx; cmp $3, %edx; je 1f; sysretq
+	 * 1: out %al, $0
+	 */
+	static const uint8_t entry[] = { 0x0f, 0x01, 0xf8, 0x65, 0x4c, 0x8b, 0x04, 0x25, 0,
+					 0,    0,    0,	   0x0f, 0x01, 0xf8, 0x64, 0x4c, 0x8b,
+					 0x0c, 0x25, 0,	   0,	 0,    0,    0xff, 0xc2, 0x83,
+					 0xfa, 3,    0x74, 3,	 0x48, 0x0f, 0x07, 0xe6, 0 };
+	/* xor %edx, %edx; mov %fs:0, %rax; syscall; mov %fs:0, %rbx; mov %gs:0, %rsi; syscall; ud2
+	 */
+	static const uint8_t user[] = { 0x31, 0xd2, 0x64, 0x48, 0x8b, 0x04, 0x25, 0,	0,
+					0,    0,    0x0f, 0x05, 0x64, 0x48, 0x8b, 0x1c, 0x25,
+					0,    0,    0,	  0,	0x65, 0x48, 0x8b, 0x34, 0x25,
+					0,    0,    0,	  0,	0x0f, 0x05, 0x0f, 0x05 };
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	enter_ring_3(f, &s);
+	s.seg[HV_FS] = (struct hv_segment){ .base = USER + 0x800, .attr = HV_SEG_UNUSABLE };
+	s.seg[HV_GS] = (struct hv_segment){ .base = USER + 0x808, .attr = HV_SEG_UNUSABLE };
+	s.kernel_gs_base = USER + 0x810;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, &s, NULL), 0);
+	put64(f, USER + 0x800, 0x11);
+	put64(f, USER + 0x808, 0x22);
+	put64(f, USER + 0x810, 0x33);
+	assert_int_equal(gmem_write(f->mem, ENTRY, entry, sizeof(entry)), 0);
+	assert_int_equal(gmem_write(f->mem, USER, user, sizeof(user)), 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 0);
+	assert_int_equal(s.gpr[HV_RAX], 0x11);
+	assert_int_equal(s.gpr[HV_RBX], 0x11);
+	assert_int_equal(s.gpr[HV_RSI], 0x22);
+	assert_int_equal(s.gpr[HV_R8], 0x33);
+	assert_int_equal(s.gpr[HV_R9], 0x11);
+	assert_int_equal(s.seg[HV_FS].base, USER + 0x800);
+	assert_int_equal(s.kernel_gs_base, USER + 0x810);
+}
+
+/* As a kernel does it for a program: by WRFSBASE, by WRMSR, and by loading a selector. */
+static void ring_3_sees_the_base_that_its_kernel_sets(void **state)
+{
+	/*
+	 * inc %edx; cmp $2, %edx; je 2f; ja 3f; mov $USER + 0x808, %eax; wrfsbase %rax; sysretq
+	 * 2: mov %rcx, %r9; mov %edx, %r10d; mov $0xc0000100, %ecx; mov $USER + 0x810, %eax
+	 *    xor %edx, %edx; wrmsr; mov %r10d, %edx; mov %r9, %rcx; sysretq
+	 * 3: rdfsbase %r8; out %al, $0
+	 */
+	static const uint8_t entry[] = {
+		0xff, 0xc2, 0x83, 0xfa, 0x02, 0x74, 0x0f, 0x77, 0x2a, 0xb8, 0x08, 0x08,
+		0x06, 0x00, 0xf3, 0x48, 0x0f, 0xae, 0xd0, 0x48, 0x0f, 0x07, 0x49, 0x89,
+		0xc9, 0x41, 0x89, 0xd2, 0xb9, 0x00, 0x01, 0x00, 0xc0, 0xb8, 0x10, 0x08,
+		0x06, 0x00, 0x31, 0xd2, 0x0f, 0x30, 0x44, 0x89, 0xd2, 0x4c, 0x89, 0xc9,
+		0x48, 0x0f, 0x07, 0xf3, 0x49, 0x0f, 0xae, 0xc0, 0xe6, 0x00,
+	};
+	/* xor %edx, %edx; syscall; mov %fs:0, %rsi; syscall; mov %fs:0, %rdi; syscall */
+	static const uint8_t user[] = { 0x31, 0xd2, 0x0f, 0x05, 0x64, 0x48, 0x8b, 0x34, 0x25,
+					0,    0,    0,	  0,	0x0f, 0x05, 0x64, 0x48, 0x8b,
+					0x3c, 0x25, 0,	  0,	0,    0,    0x0f, 0x05 };
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+
+	enter_ring_3(f, &s);
+	s.cr4 |= 1 << 16;
+	assert_int_equal(hv_kvm_ops.set_state(f->vcpu, &s, NULL), 0);
+	put64(f, USER + 0x808, 0x22);
+	put64(f, USER + 0x810, 0x33);
+	assert_int_equal(gmem_write(f->mem, ENTRY, entry, sizeof(entry)), 0);
+	assert_int_equal(gmem_write(f->mem, USER, user, sizeof(user)), 0);
+	run(f, &s);
+	assert_int_equal(f->n_log, 0);
+	assert_int_equal(s.gpr[HV_RSI], 0x22);
+	assert_int_equal(s.gpr[HV_RDI], 0x33);
+	assert_int_equal(s.gpr[HV_R8], USER + 0x810);
+}
+
 static void interrupts_of_ring_3_reach_their_gates(void **state)
 {
 	/* int $0x80; mov $7, %eax; int $0x81, whose gate is not there */
@@ -579,6 +656,35 @@ static void interrupts_of_ring_3_reach_their_gates(void **state)
 	assert_int_equal(f->log[0].addr, 0x42);
 	assert_int_equal(f->log[1].addr, 0x80 + 13);
 	assert_int_equal(s.gpr[HV_RAX], 7);
+}
+
+#define XSAVE_BV	  512
+#define XSAVE_YMM	  576
+#define XSTATE_FP_SSE_AVX 7ULL
+
+/* What the software CPU does not know of is the guest's all the same. */
+static void an_assist_keeps_the_upper_halves_of_vector_registers(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s;
+	struct err err = { 0 };
+	uint8_t *x = f->vcpu->xsave, ymm[16];
+	const uint64_t bv = XSTATE_FP_SSE_AVX;
+
+	LOAD(f, &s, 0x90);
+	memset(x, 0, f->vm->xsave_size);
+	memset(x + XSAVE_YMM, 0x5a, sizeof(ymm));
+	memcpy(x + XSAVE_BV, &bv, sizeof(bv));
+	if (f->vm->ioctl(f->vcpu->fd, KVM_SET_XSAVE, x) < 0)
+		skip(); /* a CPU without AVX */
+	assert_int_equal(kvm_get_core(f->vcpu, &s, &err), 0);
+	s.fxsave[160] = 0xa5; /* XMM0 */
+	assert_int_equal(kvm_set_core(f->vcpu, &s, &err), 0);
+	memset(x, 0, f->vm->xsave_size);
+	assert_int_equal(kvm_get_core(f->vcpu, &s, &err), 0);
+	assert_int_equal(s.fxsave[160], 0xa5);
+	memset(ymm, 0x5a, sizeof(ymm));
+	assert_memory_equal(x + XSAVE_YMM, ymm, sizeof(ymm));
 }
 
 /* Natively or by the assist, the guest sees the same. */
@@ -632,7 +738,10 @@ int main(void)
 		T(an_ioeventfd_takes_the_write_that_matches),
 		T(an_irqfd_interrupts_the_guest),
 		T(system_calls_run_in_ring_0_and_return),
+		T(system_calls_keep_segment_bases),
+		T(ring_3_sees_the_base_that_its_kernel_sets),
 		T(interrupts_of_ring_3_reach_their_gates),
+		T(an_assist_keeps_the_upper_halves_of_vector_registers),
 		T(what_kvm_cannot_emulate_still_runs),
 		T(the_probe_judges_in_time),
 	};
