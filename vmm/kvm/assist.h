@@ -32,7 +32,6 @@ int kvm_assist_prepare(struct hv_vcpu *vcpu, struct err *err);
 enum kvm_assist_reason {
 	KVM_ASSIST_UNKNOWN, /* KVM_RUN failed with KVM_INTERNAL_ERROR_EMULATION */
 	KVM_ASSIST_ENTRY,   /* kvm_entry_hit() */
-	KVM_ASSIST_SHUT,    /* a triple fault, says a KVM that interprets */
 };
 
 /**

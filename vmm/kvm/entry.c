@@ -12,25 +12,28 @@
 #include "base/checked.h"
 #include "base/log.h"
 
-#define MSR_LSTAR      0xc0000082
-#define MSR_CSTAR      0xc0000083
+#define MSR_LSTAR	 0xc0000082
+#define MSR_CSTAR	 0xc0000083
 
 /* Flat segments, as SYSCALL loads them. */
-#define ATTR_CODE64    (0xb | HV_SEG_S | HV_SEG_P | HV_SEG_L | HV_SEG_G)
-#define ATTR_DATA      (0x3 | HV_SEG_S | HV_SEG_P | HV_SEG_DB | HV_SEG_G)
+#define ATTR_CODE64	 (0xb | HV_SEG_S | HV_SEG_P | HV_SEG_L | HV_SEG_G)
+#define ATTR_DATA	 (0x3 | HV_SEG_S | HV_SEG_P | HV_SEG_DB | HV_SEG_G)
 
-#define EFER_SCE       (1U << 0)
-#define EFER_LMA       (1U << 10)
-#define RFLAGS_RF      (1ULL << 16)
-#define SELECTOR_LDT   4U
+#define EFER_SCE	 (1U << 0)
+#define EFER_LMA	 (1U << 10)
+#define RFLAGS_RF	 (1ULL << 16)
+#define RFLAGS_OF_RING_3 0x3c7fd7ULL /* all but RF and VM */
+#define TYPE_CODE	 0x8
+#define TYPE_WRITE	 0x2
+#define SELECTOR_LDT	 4U
 
-#define PTE_P	       1ULL
-#define PTE_PS	       0x80ULL
-#define PTE_ADDRESS    0x000ffffffffff000ULL
+#define PTE_P		 1ULL
+#define PTE_PS		 0x80ULL
+#define PTE_ADDRESS	 0x000ffffffffff000ULL
 
-#define GATE_BYTES     16U
-#define GATE_TYPE      0x9e /* present, and the type but for its last bit: interrupt or trap */
-#define GATE_INTERRUPT 0x8e
+#define GATE_BYTES	 16U
+#define GATE_TYPE	 0x9e /* present, and the type but for its last bit: interrupt or trap */
+#define GATE_INTERRUPT	 0x8e
 
 static const uint8_t trap[KVM_ENTRY_BYTES] = { 0xe6, KVM_ENTRY_PORT };
 
@@ -448,6 +451,15 @@ static bool load_segment(struct hv_vcpu *vcpu, const struct hv_vcpu_state *s, ui
 	return true;
 }
 
+static bool fits_ring_3(const struct hv_segment *s, bool code)
+{
+	const uint16_t ring_3 = HV_SEG_S | HV_SEG_P | HV_SEG_DPL, both = HV_SEG_L | HV_SEG_DB;
+
+	if ((s->attr & ring_3) != ring_3 || !(s->attr & TYPE_CODE) == code)
+		return false;
+	return code ? (s->attr & both) != both : (s->attr & TYPE_WRITE) != 0;
+}
+
 /* Back to ring 3, before the exception. Return: false when that can't be told, nothing is changed.
  */
 static bool undo_exception(struct hv_vcpu *vcpu, const struct frame *f, struct hv_vcpu_state *s)
@@ -455,11 +467,12 @@ static bool undo_exception(struct hv_vcpu *vcpu, const struct frame *f, struct h
 	struct hv_segment cs, ss = { .selector = (uint16_t)f->ss, .attr = ATTR_DATA | HV_SEG_DPL };
 
 	if (!load_segment(vcpu, s, f->cs, &cs) ||
-	    ((f->ss & ~3ULL) && !load_segment(vcpu, s, f->ss, &ss)))
+	    ((f->ss & ~3ULL) && !load_segment(vcpu, s, f->ss, &ss)) || !fits_ring_3(&cs, true) ||
+	    !fits_ring_3(&ss, false))
 		return false;
 	s->rip = f->rip;
 	s->gpr[HV_RSP] = f->rsp;
-	s->rflags = f->rflags & ~RFLAGS_RF;
+	s->rflags = f->rflags & RFLAGS_OF_RING_3;
 	s->seg[HV_CS] = cs;
 	s->seg[HV_SS] = ss;
 	return true;
@@ -490,7 +503,7 @@ static void correct_exception(struct hv_vcpu *vcpu, unsigned kind, struct hv_vcp
 	if (is_syscall(vcpu, s, &f) && (s->efer & EFER_SCE)) {
 		s->rip = f.rip;
 		s->gpr[HV_RSP] = f.rsp;
-		s->rflags = f.rflags;
+		s->rflags = f.rflags & RFLAGS_OF_RING_3;
 		enter_by_syscall(s);
 	} else if (is_syscall(vcpu, s, &f)) { /* to be refused, with RCX and R11 gone already */
 		f.rip = s->gpr[HV_RCX] - sizeof(trap);

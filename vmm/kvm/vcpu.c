@@ -275,11 +275,7 @@ static bool handle_exit(struct hv_vcpu *vcpu, struct hv_exit *ret)
 	case KVM_EXIT_HLT: vcpu->stats.n_hlt++; return false;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN: return false;
-	case KVM_EXIT_SHUTDOWN:
-		if (vcpu->vm->interprets)
-			return assist(vcpu, KVM_ASSIST_SHUT, ret);
-		ret->reason = HV_EXIT_SHUTDOWN;
-		return true;
+	case KVM_EXIT_SHUTDOWN: ret->reason = HV_EXIT_SHUTDOWN; return true;
 	case KVM_EXIT_SYSTEM_EVENT: return handle_system_event(vcpu, ret);
 	case KVM_EXIT_INTERNAL_ERROR: return handle_internal_error(vcpu, ret);
 	case KVM_EXIT_FAIL_ENTRY:

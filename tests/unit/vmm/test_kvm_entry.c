@@ -503,6 +503,35 @@ static void nothing_is_undone_without_its_segments(void **state)
 	assert_int_equal(s.rip, HANDLER(6));
 }
 
+/* Frames are the guest kernel's to write. */
+static void nothing_is_undone_to_what_ring_3_cannot_be(void **state)
+{
+	static const uint64_t refused[] = {
+		0x00af9b000000ffff, /* ring 0's */
+		0x00cff3000000ffff, /* data */
+		0x00effb000000ffff, /* 64-bit and 32-bit at once */
+		0x00af7b000000ffff, /* not present */
+		0x00afe9000000ffff, /* a TSS */
+	};
+	struct hv_vm *vm = *state;
+	struct hv_vcpu_state s;
+
+	for (unsigned i = 0; i < ARRAY_LEN(refused); i++) {
+		at_handler(vm, 6, USER_VA, 0x202, &s);
+		put64(vm->config.mem, GDT - VA + (USER_CS & ~7), refused[i]);
+		kvm_entry_correct(vm->vcpus[0], &s);
+		assert_int_equal(s.rip, HANDLER(6));
+	}
+	at_handler(vm, 6, USER_VA, 0x202, &s);
+	put64(vm->config.mem, GDT - VA + (USER_SS & ~7), 0x00cff1000000ffff); /* read-only */
+	kvm_entry_correct(vm->vcpus[0], &s);
+	assert_int_equal(s.rip, HANDLER(6));
+	at_handler(vm, 6, USER_VA, ~0ULL, &s);
+	kvm_entry_correct(vm->vcpus[0], &s);
+	assert_int_equal(s.rip, USER_VA);
+	assert_int_equal(s.rflags, 0x3c7fd7);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -524,6 +553,7 @@ int main(void)
 		T(a_system_call_that_is_off_is_tried_again),
 		T(an_invalid_opcode_of_ring_3_is_tried_again),
 		T(nothing_is_undone_without_its_segments),
+		T(nothing_is_undone_to_what_ring_3_cannot_be),
 	};
 
 	return cmocka_run_group_tests_name("vmm/kvm/entry", tests, NULL, NULL);
