@@ -34,9 +34,44 @@ static uint32_t be32_load(const uint8_t *p)
 	return __builtin_bswap32(le32_load(p));
 }
 
+/* The values take turns at their places: nothing is moved. */
+static inline void round_of(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f,
+			    uint32_t g, uint32_t *h, uint32_t kw)
+{
+	uint32_t t = *h + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + (g ^ (e & (f ^ g))) + kw;
+
+	*d += t;
+	*h = t + (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) | (c & (a | b)));
+}
+
+static void rounds(uint32_t s[8], const uint32_t w[64])
+{
+	uint32_t v0 = s[0], v1 = s[1], v2 = s[2], v3 = s[3];
+	uint32_t v4 = s[4], v5 = s[5], v6 = s[6], v7 = s[7];
+
+	for (unsigned i = 0; i < 64; i += 8) {
+		round_of(v0, v1, v2, &v3, v4, v5, v6, &v7, k[i] + w[i]);
+		round_of(v7, v0, v1, &v2, v3, v4, v5, &v6, k[i + 1] + w[i + 1]);
+		round_of(v6, v7, v0, &v1, v2, v3, v4, &v5, k[i + 2] + w[i + 2]);
+		round_of(v5, v6, v7, &v0, v1, v2, v3, &v4, k[i + 3] + w[i + 3]);
+		round_of(v4, v5, v6, &v7, v0, v1, v2, &v3, k[i + 4] + w[i + 4]);
+		round_of(v3, v4, v5, &v6, v7, v0, v1, &v2, k[i + 5] + w[i + 5]);
+		round_of(v2, v3, v4, &v5, v6, v7, v0, &v1, k[i + 6] + w[i + 6]);
+		round_of(v1, v2, v3, &v4, v5, v6, v7, &v0, k[i + 7] + w[i + 7]);
+	}
+	s[0] += v0;
+	s[1] += v1;
+	s[2] += v2;
+	s[3] += v3;
+	s[4] += v4;
+	s[5] += v5;
+	s[6] += v6;
+	s[7] += v7;
+}
+
 static void block(uint32_t h[8], const uint8_t *p)
 {
-	uint32_t w[64], s[8];
+	uint32_t w[64];
 
 	for (unsigned i = 0; i < 16; i++)
 		w[i] = be32_load(p + 4 * i);
@@ -46,19 +81,7 @@ static void block(uint32_t h[8], const uint8_t *p)
 		w[i] = w[i - 16] + w[i - 7] + (ror(a, 7) ^ ror(a, 18) ^ a >> 3) +
 		       (ror(b, 17) ^ ror(b, 19) ^ b >> 10);
 	}
-	memcpy(s, h, sizeof(s));
-	for (unsigned i = 0; i < 64; i++) {
-		uint32_t t1 = s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) +
-			      ((s[4] & s[5]) ^ (~s[4] & s[6])) + k[i] + w[i];
-		uint32_t t2 = (ror(s[0], 2) ^ ror(s[0], 13) ^ ror(s[0], 22)) +
-			      ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-
-		memmove(s + 1, s, 7 * sizeof(s[0]));
-		s[4] += t1;
-		s[0] = t1 + t2;
-	}
-	for (unsigned i = 0; i < 8; i++)
-		h[i] += s[i];
+	rounds(h, w);
 }
 
 void sha256_init(struct sha256 *s)
