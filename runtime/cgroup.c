@@ -18,10 +18,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 
-#define CGROUP_ROOT    "/sys/fs/cgroup"
-#define CGROUP2_MAGIC  0x63677270
-#define REMOVE_TRIES   100
-#define REMOVE_WAIT_NS 20000000
+#define CGROUP_ROOT	   "/sys/fs/cgroup"
+#define CGROUP2_MAGIC	   0x63677270
+#define REMOVE_TRIES	   100
+#define REMOVE_WAIT_NS	   20000000
 
 #define OVERHEAD_BASE	   (96 * MIB)
 #define OVERHEAD_VCPU	   (96 * MIB) /* the software CPU's arenas: 64 MiB decoded, 32 translated */
@@ -184,12 +184,26 @@ static void set(struct limits *l, const char *controller, const char *file, cons
 
 	if (l->result < 0)
 		return;
+	if (l->layout == LAYOUT_NONE) {
+		l->result = err_set(l->err, -EOPNOTSUPP,
+				    "the container has no cgroup of its own: %s cannot be '%s'",
+				    file, text);
+		return;
+	}
 	r = dir_of(dir, l->layout == LAYOUT_V1 ? controller : NULL, l->path);
 	if (r == 0)
 		r = write_text(dir, file, text);
 	if (r < 0)
 		l->result =
 			err_errno(l->err, -r, "cgroup '%s': set %s to '%s'", l->path, file, text);
+}
+
+/* A limit that the host's kind of cgroups does not have. */
+static void gone(struct limits *l, bool asked, enum layout where, const char *field)
+{
+	if (asked && l->layout != where && l->layout != LAYOUT_NONE)
+		log_warn("linux.resources.%s: ignored: cgroup v%d has no such limit", field,
+			 l->layout == LAYOUT_V2 ? 2 : 1);
 }
 
 static void set_i64(struct limits *l, const char *controller, const char *file, int64_t value)
@@ -222,13 +236,28 @@ static int64_t with_overhead(int64_t limit)
 			 : -1;
 }
 
+/* Whether the limit with swap rises: the one without may never be above it. */
+static bool swap_rises(const struct limits *l, int64_t swap)
+{
+	char dir[PATH_MAX], text[32];
+
+	return swap < 0 || dir_of(dir, "memory", l->path) < 0 ||
+	       read_text(dir, "memory.memsw.limit_in_bytes", text, sizeof(text)) < 0 ||
+	       with_overhead(swap) > strtoll(text, NULL, 10);
+}
+
 static void set_memory_v1(struct limits *l, const struct oci_memory *m)
 {
+	bool rises =
+		m->swap.v && m->limit.v && l->layout != LAYOUT_NONE && swap_rises(l, m->swap.v);
+
+	if (rises)
+		set_i64(l, "memory", "memory.memsw.limit_in_bytes", with_overhead(m->swap.v));
 	if (m->limit.v)
 		set_i64(l, "memory", "memory.limit_in_bytes", with_overhead(m->limit.v));
 	if (m->reservation.v)
 		set_i64(l, "memory", "memory.soft_limit_in_bytes", m->reservation.v);
-	if (m->swap.v)
+	if (m->swap.v && !rises)
 		set_i64(l, "memory", "memory.memsw.limit_in_bytes", with_overhead(m->swap.v));
 	if (m->kernel_tcp.v)
 		set_i64(l, "memory", "memory.kmem.tcp.limit_in_bytes", m->kernel_tcp.v);
@@ -236,6 +265,13 @@ static void set_memory_v1(struct limits *l, const struct oci_memory *m)
 		set_i64(l, "memory", "memory.swappiness", (int64_t)m->swappiness.v);
 	if (m->disable_oom_killer.v)
 		set(l, "memory", "memory.oom_control", "1");
+}
+
+static void warn_memory_v1(struct limits *l, const struct oci_memory *m)
+{
+	gone(l, m->kernel_tcp.v, LAYOUT_V1, "memory.kernelTCP");
+	gone(l, m->swappiness.set, LAYOUT_V1, "memory.swappiness");
+	gone(l, m->disable_oom_killer.v, LAYOUT_V1, "memory.disableOOMKiller");
 }
 
 static void set_memory_v2(struct limits *l, const struct oci_memory *m)
@@ -248,6 +284,7 @@ static void set_memory_v2(struct limits *l, const struct oci_memory *m)
 		set(l, NULL, "memory.swap.max", "max");
 	else if (m->swap.v && m->limit.v > 0)
 		set_i64(l, NULL, "memory.swap.max", m->swap.v - m->limit.v);
+	warn_memory_v1(l, m);
 }
 
 static void set_cpu_v1(struct limits *l, const struct oci_cpu *c)
@@ -295,6 +332,8 @@ static void set_cpu_v2(struct limits *l, const struct oci_cpu *c)
 		set(l, NULL, "cpuset.cpus", c->cpus);
 	if (c->mems && c->mems[0])
 		set(l, NULL, "cpuset.mems", c->mems);
+	gone(l, c->realtime_period.v, LAYOUT_V1, "cpu.realtimePeriod");
+	gone(l, c->realtime_runtime.v, LAYOUT_V1, "cpu.realtimeRuntime");
 }
 
 static void set_throttles(struct limits *l, const oci_throttles_t *t, const char *v1_file,
@@ -356,6 +395,8 @@ static void set_rest(struct limits *l, const struct oci_resources *res)
 			set(l, "net_prio", "net_prio.ifpriomap", text);
 		}
 	}
+	gone(l, res->network, LAYOUT_V1, "network");
+	gone(l, res->unified.n, LAYOUT_V2, "unified");
 	for (size_t i = 0; l->layout == LAYOUT_V2 && i < res->unified.n; i++)
 		set(l, NULL, res->unified.v[i].key, res->unified.v[i].value);
 }
@@ -482,8 +523,6 @@ int cgroup_update(const char *path, const struct oci_resources *res, struct err 
 {
 	enum layout layout = path ? find_layout() : LAYOUT_NONE;
 
-	if (layout == LAYOUT_NONE)
-		return err_set(err, -EOPNOTSUPP, "the container has no cgroup of its own");
 	return set_limits(layout, path, res, err);
 }
 

@@ -39,6 +39,7 @@ enum control_op {
 	 */
 	CONTROL_CHECKPOINT,
 	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */
+	CONTROL_UPDATE,	  /* text: resources JSON; the guest's part of them */
 	CONTROL_MAX_,
 };
 

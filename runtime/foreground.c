@@ -68,15 +68,23 @@ struct staying {
 	int signal_fd, terminal;
 };
 
-static void resize(const struct staying *s)
+void foreground_size(int terminal)
 {
 	unsigned rows, cols;
 
 	console_size(STDIN_FILENO, &rows, &cols);
+	if (terminal >= 0 && rows && cols)
+		console_set_size(terminal, rows, cols);
+}
+
+static void resize(const struct staying *s)
+{
+	unsigned rows, cols;
+
+	foreground_size(s->terminal);
+	console_size(STDIN_FILENO, &rows, &cols);
 	if (!rows || !cols)
 		return;
-	if (s->terminal >= 0)
-		console_set_size(s->terminal, rows, cols);
 	if (s->ops->resize)
 		s->ops->resize(s->ops->opaque, rows, cols);
 }
@@ -138,11 +146,14 @@ int foreground_wait(pid_t pid, int terminal, const struct foreground_ops *ops, s
 		r = ops->lock_down(err);
 	if (r == 0 && master >= 0)
 		resize(&s);
-	while (r == 0 && !ops->ended(ops->opaque, &status)) {
+	/* Also when it has ended: what it said may be in the terminal still. */
+	while (r == 0) {
 		if (master >= 0)
 			r = console_relay(master, ops->done_fd, signal_fd, on_signal, &s, err);
 		else
 			wait_plain(&s);
+		if (ops->ended(ops->opaque, &status))
+			break;
 	}
 	return r < 0 ? r : status;
 }

@@ -10,6 +10,10 @@
 /* Block the signals that are passed on, so that none is lost before foreground_wait(). */
 int foreground_begin(struct err *err);
 
+/* Give @terminal, or -1, the size of the caller's, if that has one. Done by foreground_wait() too.
+ */
+void foreground_size(int terminal);
+
 struct foreground_ops {
 	void *opaque;
 	int done_fd; /* readable when there is something to ask about */

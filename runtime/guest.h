@@ -36,15 +36,16 @@ struct guest_events {
 	/* @status: 0 to 255, 128 + signal */
 	void (*ended)(void *opaque, uint32_t id, unsigned status);
 	void (*died)(void *opaque, const struct err *err);
-	/* What kill() and stats() asked for under @tag. */
+	/* What kill(), stats() and update() asked for under @tag. */
 	void (*killed)(void *opaque, uint64_t tag, int result);
 	void (*stats)(void *opaque, uint64_t tag, int result, const struct guest_stats *stats);
+	void (*updated)(void *opaque, uint64_t tag, int result);
 	void *opaque;
 };
 
 /* Whether a start begins with a snapshot, and which one it leaves behind for the next. */
 enum snapshot_mode {
-	SNAPSHOT_AUTO,	/* any there is; make an early one */
+	SNAPSHOT_AUTO, /* any there is; make an early one */
 	SNAPSHOT_OFF,
 	SNAPSHOT_EARLY, /* only early ones */
 	SNAPSHOT_LATE,	/* any there is; make a late one */
@@ -58,10 +59,11 @@ struct guest_config {
 	int console_log_fd;		 /* what the guest's kernel and init say; borrowed */
 	enum snapshot_mode snapshot;
 	bool snapshot_wait; /* ready() when the new one is published */
-	/* Asked during boot() when one is to be made. Return: of who publishes it; -1 nobody does. */
+	/* Asked during boot() when one is to be made. Return: of who publishes it; -1 nobody does.
+	 */
 	int (*open_maker)(void *opaque);
 	void *maker_opaque;
-	int restore_fd;	    /* directory of the checkpoint to go on with, or -1; borrowed by boot() */
+	int restore_fd; /* directory of the checkpoint to go on with, or -1; borrowed by boot() */
 };
 
 struct guest_process {
@@ -106,8 +108,15 @@ struct guest_ops {
 	int (*resume)(struct guest *guest, struct err *err);
 	void (*stats)(struct guest *guest, uint64_t tag);
 	/*
-	 * Optional. Write the guest's state; it stands still until checkpoint_end(). @ret: the manifest
-	 * without what is read back from the files, from malloc.
+	 * Optional. Take new limits as far as they concern the guest; answered by updated() when
+	 * this returns 0. Return: 0; -EOPNOTSUPP the machine cannot have that much, by name;
+	 * -EBUSY.
+	 */
+	int (*update)(struct guest *guest, const struct oci_resources *res, uint64_t tag,
+		      struct err *err);
+	/*
+	 * Optional. Write the guest's state; it stands still until checkpoint_end(). @ret: the
+	 * manifest without what is read back from the files, from malloc.
 	 */
 	int (*checkpoint)(struct guest *guest, const struct guest_checkpoint *to, char **ret,
 			  size_t *ret_len, struct err *err);

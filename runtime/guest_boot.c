@@ -261,6 +261,11 @@ static uint64_t ram_bytes(const struct oci_config *config)
 	return ALIGN_UP(MAX(ram, LEAST_RAM), MIB);
 }
 
+static unsigned most_vcpus(void)
+{
+	return (unsigned)MAX(1, MIN((long)HV_MAX_VCPUS, sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
 static unsigned n_vcpus(const struct oci_config *config)
 {
 	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
@@ -272,7 +277,7 @@ static unsigned n_vcpus(const struct oci_config *config)
 		n = (res->cpu->quota.v +
 		     (int64_t)(res->cpu->period.v ? res->cpu->period.v : 100000) - 1) /
 		    (int64_t)(res->cpu->period.v ? res->cpu->period.v : 100000);
-	return (unsigned)MAX(1, MIN(n, MIN((int64_t)HV_MAX_VCPUS, sysconf(_SC_NPROCESSORS_ONLN))));
+	return (unsigned)MAX(1, MIN(n, (int64_t)most_vcpus()));
 }
 
 static void build_cmdline(const struct oci_config *config, uint32_t tsc_khz, char *buf, size_t len)
@@ -346,6 +351,7 @@ static int find_snapshot(struct guest *g, const struct guest_config *gc, const s
 	g->hv_name = vc->hv->name;
 	g->ram_bytes = vc->ram_bytes;
 	g->n_vcpus = vc->n_vcpus;
+	g->most_vcpus = most_vcpus();
 	r = vm_identify(vc, &g->identity, err);
 	if (r < 0)
 		return r;

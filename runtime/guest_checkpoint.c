@@ -104,7 +104,7 @@ static int hold_guest(struct guest *g, struct err *err)
 	bool reached;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &end);
+	clock_gettime(CLOCK_MONOTONIC, &end);
 	end.tv_sec += HOLD_TIMEOUT_SEC;
 	pthread_mutex_lock(&g->lock);
 	g->hold_state = HOLD_ASKED;
@@ -113,7 +113,7 @@ static int hold_guest(struct guest *g, struct err *err)
 		r = -ENOMEM;
 	pthread_mutex_lock(&g->lock);
 	while (g->hold_state == HOLD_ASKED && r == 0)
-		r = -pthread_cond_timedwait(&g->hold_cond, &g->lock, &end);
+		r = -pthread_cond_clockwait(&g->hold_cond, &g->lock, CLOCK_MONOTONIC, &end);
 	reached = g->hold_state == HOLD_REACHED;
 	g->hold_state = HOLD_NONE;
 	pthread_mutex_unlock(&g->lock);

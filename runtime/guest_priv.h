@@ -21,6 +21,8 @@
 #define GUEST_PORTS	3072
 #define GUEST_PORT_BITS 31
 #define GUEST_SIGNALS	1024
+#define BELL_TIMEOUT	(60 * NSEC_PER_SEC) /* what may take a while: files are read */
+#define QUICK_TIMEOUT	(15 * NSEC_PER_SEC) /* what init answers at once */
 
 /* A process of the guest. */
 struct guest_proc {
@@ -29,7 +31,7 @@ struct guest_proc {
 	uint32_t id;
 	struct guest_proc *next_start; /* of those that wait for their start */
 	struct command *command;       /* until it is sent */
-	uint32_t ports[3]; /* of its streams, 0 for none */
+	uint32_t ports[3];	       /* of its streams, 0 for none */
 	bool running, ended, terminal;
 	unsigned status;
 	uint32_t sent[2]; /* bytes of output it had sent when it ended, mod 2^32 */
@@ -68,7 +70,8 @@ struct guest {
 	struct vsock_backend vsock;
 	struct loop_watch vm_exit;
 	bool started, paused;
-	bool settling; /* container init is in its loop; what it is told first is on its way, or there */
+	bool settling; /* container init is in its loop; what it is told first is on its way, or
+			  there */
 	struct snapshot_plan snap;
 	bool held; /* the vCPUs: for a checkpoint, or restored and not started */
 	uint32_t last_id;
@@ -77,7 +80,8 @@ struct guest {
 	const char *hv_name;
 	struct vm_identity identity;
 	uint64_t ram_bytes;
-	unsigned n_vcpus;
+	unsigned n_vcpus, most_vcpus;
+	bool pids_set; /* the limit of processes, since the configuration */
 	_Atomic uint32_t hold; /* the signal behind which the vCPUs stop, once; 0: none */
 	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */
 	enum { HOLD_NONE, HOLD_ASKED, HOLD_REACHED } hold_state;
@@ -138,6 +142,11 @@ struct guest_proc *guest_proc_new(struct guest *g, uint32_t id);
 /* Pump between the caller's descriptors and our ends; takes all over. */
 void guest_proc_connect(struct guest_proc *p, const int fds[3], bool terminal,
 			const uint32_t ports[3], const int ours[3]);
+
+/* ---- guest_limits.c ---- */
+
+int guest_limits_update(struct guest *g, const struct oci_resources *res, uint64_t tag,
+			struct err *err);
 
 /* ---- guest_checkpoint.c ---- */
 

@@ -27,7 +27,6 @@
 #include "initx/guest.h"
 #include "initx/proto.h"
 
-#define BELL_TIMEOUT  (60 * NSEC_PER_SEC)
 #define KILL_TIMEOUT  (3 * NSEC_PER_SEC)
 #define KEPT_WAIT     NSEC_PER_SEC
 #define WARM_PAUSE    (NSEC_PER_SEC / 10000)
@@ -504,6 +503,7 @@ static int build_command(struct guest *g, const struct guest_process *gp, const 
 				     .id = gp->id,
 				     .init_id = gp->id == GUEST_INIT_ID ? 0 : GUEST_INIT_ID,
 				     .hook_state = gp->hook_state,
+				     .pids_set = g->pids_set,
 				     .filter = &g->filter,
 				     .streams = s->cmd };
 
@@ -672,7 +672,7 @@ static void vmguest_kill(struct guest *g, uint32_t id, int sig, enum guest_kill 
 	struct bell_question q = { .words = { INITX_BELL_KILL, id, (uint32_t)sig, flags },
 				   .n_words = 4,
 				   .answer_len = 4,
-				   .timeout_ns = BELL_TIMEOUT,
+				   .timeout_ns = QUICK_TIMEOUT,
 				   .fn = on_killed };
 
 	asked.must_end = sig == SIGKILL && id == GUEST_INIT_ID;
@@ -695,7 +695,7 @@ static void vmguest_resize(struct guest *g, uint32_t id, unsigned rows, unsigned
 	const struct bell_question q = { .words = { INITX_BELL_WINS, id, rows, cols },
 					 .n_words = 4,
 					 .answer_len = 4,
-					 .timeout_ns = BELL_TIMEOUT,
+					 .timeout_ns = QUICK_TIMEOUT,
 					 .fn = on_resized };
 
 	bell_ring(&g->bells, &q);
@@ -740,7 +740,7 @@ static void vmguest_stats(struct guest *g, uint64_t tag)
 	struct bell_question q = { .words = { INITX_BELL_STAT },
 				   .n_words = 1,
 				   .answer_len = sizeof(struct initx_stat),
-				   .timeout_ns = BELL_TIMEOUT,
+				   .timeout_ns = QUICK_TIMEOUT,
 				   .fn = on_stats };
 
 	if (g->paused)
@@ -766,6 +766,7 @@ static const struct guest_ops vm_ops = {
 	.pause = vmguest_pause,
 	.resume = vmguest_resume,
 	.stats = vmguest_stats,
+	.update = guest_limits_update,
 	.checkpoint = guest_checkpoint,
 	.checkpoint_end = guest_checkpoint_end,
 	.last_id = vmguest_last_id,

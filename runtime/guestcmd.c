@@ -247,7 +247,7 @@ int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *
 		guestcmd_add_u32(&b, INITX_ITEM_ENTER, enter, 2);
 	else
 		guestcmd_add_container(&b, config, gc->hook_state);
-	guestcmd_add_cgroup(&b, config, !gc->init_id);
+	guestcmd_add_cgroup(&b, config, !gc->init_id && !gc->pids_set);
 	add_streams(&b, &gc->streams, guestcmd_uid(config, p->user ? (uint32_t)p->user->uid.v : 0));
 	guestcmd_add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
 	add_user(&b, p->user);

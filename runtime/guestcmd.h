@@ -6,6 +6,9 @@
 #include "initx/command.h"
 #include "oci/config.h"
 
+/* More processes no kernel has: as good as no limit. */
+#define GUESTCMD_PIDS_MAX 4194304
+
 struct guestcmd_streams {
 	bool terminal;
 	const uint32_t *kept; /* ports of KEPT_FIRST and up */
@@ -32,6 +35,7 @@ struct guestcmd {
 			   * process, which gets new ones, and the container's mounts */
 	const char
 		*hook_state; /* what startContainer hooks read; for the container's own process */
+	bool pids_set;	     /* the limit of processes was changed since */
 	const struct guestcmd_filter *filter; /* NULL for none */
 	struct guestcmd_streams streams;
 };

@@ -344,11 +344,9 @@ void guestcmd_add_cgroup(struct guestcmd_build *b, const struct oci_config *conf
 	const char *file[] = { "", "" };
 	char limit[24] = "max";
 
-	if (!res || !res->pids)
-		return;
-	if (res->pids->limit.v > 0)
-		snprintf(limit, sizeof(limit), "%lld", (long long)res->pids->limit.v);
-	if (first) {
+	if (first && res && res->pids) {
+		if (res->pids->limit.v > 0 && res->pids->limit.v <= GUESTCMD_PIDS_MAX)
+			snprintf(limit, sizeof(limit), "%lld", (long long)res->pids->limit.v);
 		file[0] = "pids.max";
 		file[1] = limit;
 	}

@@ -28,6 +28,7 @@
 #define CONNS_MAX      1024
 /* A busy host starts fifty cold in half of it. */
 #define BOOT_TIMEOUT_S 120U
+#define NO_ANSWER      "the guest does not answer"
 
 /* One control connection. */
 struct conn {
@@ -257,6 +258,20 @@ static void serve_checkpoint(struct conn *c, const struct control_msg *m)
 	}
 }
 
+static void serve_update(struct conn *c, const struct control_msg *m)
+{
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	struct err err = { 0 };
+	int r = oci_resources_parse(m->text, m->len, "resources", &config, &err);
+
+	if (r == 0 && !guest_backend_ops->update)
+		conn_reply(c, 0, NULL);
+	else if (r == 0)
+		r = guest_backend_ops->update(c->vp->guest, config->lnx->resources, c->tag, &err);
+	if (r < 0)
+		conn_reply(c, r, err.msg);
+}
+
 static void serve_request(struct conn *c, struct control_msg *m)
 {
 	struct vmmproc *vp = c->vp;
@@ -282,6 +297,7 @@ static void serve_request(struct conn *c, struct control_msg *m)
 						  (unsigned)m->arg1);
 		return;
 	case CONTROL_CHECKPOINT: serve_checkpoint(c, m); return;
+	case CONTROL_UPDATE: serve_update(c, m); return;
 	case CONTROL_REPLY:
 	case CONTROL_EXITED:
 	case CONTROL_SNAPSHOT:
@@ -416,7 +432,10 @@ static void on_killed(void *opaque, uint64_t tag, int result)
 	struct conn *c = conn_tagged(opaque, tag);
 
 	if (c)
-		conn_reply(c, result, result == -ESRCH ? "container not running" : NULL);
+		conn_reply(c, result,
+			   result == -ESRCH	  ? "container not running"
+			   : result == -ETIMEDOUT ? NO_ANSWER
+						  : NULL);
 }
 
 static void on_stats(void *opaque, uint64_t tag, int result, const struct guest_stats *s)
@@ -429,7 +448,18 @@ static void on_stats(void *opaque, uint64_t tag, int result, const struct guest_
 		 (unsigned long long)s->memory_total, (unsigned long long)s->memory_used,
 		 (unsigned long long)s->cpu_ns, s->n_processes);
 	if (c)
-		conn_reply(c, result, result < 0 ? "the guest does not answer" : text);
+		conn_reply(c, result, result < 0 ? NO_ANSWER : text);
+}
+
+static void on_updated(void *opaque, uint64_t tag, int result)
+{
+	struct conn *c = conn_tagged(opaque, tag);
+	char text[160];
+
+	snprintf(text, sizeof(text), "set pids.limit and memory.limit in the guest: %s",
+		 result == -ETIMEDOUT ? NO_ANSWER : err_str(result));
+	if (c)
+		conn_reply(c, result, result < 0 ? text : NULL);
 }
 
 static void on_died(void *opaque, const struct err *err)
@@ -614,6 +644,7 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					     .died = on_died,
 					     .killed = on_killed,
 					     .stats = on_stats,
+					     .updated = on_updated,
 					     .opaque = vp };
 	int r;
 

@@ -39,6 +39,8 @@ static int stay(const struct run_options *opt, const struct created *made)
 	struct err err = { 0 };
 	int status, r = foreground_begin(&err);
 
+	/* Its first look at the size shall be the right one. */
+	foreground_size(made->terminal);
 	if (r == 0)
 		r = container_start(root, id, &err);
 	if (r < 0) {

@@ -14,6 +14,7 @@
 #include "cgroup.h"
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "control.h"
 #include "lifecycle.h"
 #include "oci/config.h"
 
@@ -23,6 +24,7 @@ struct update_options {
 	const char *blkio_weight, *cpu_period, *cpu_quota, *cpu_burst, *cpu_share, *cpu_idle;
 	const char *cpu_rt_period, *cpu_rt_runtime, *cpuset_cpus, *cpuset_mems;
 	const char *memory, *memory_reservation, *memory_swap, *pids_limit;
+	const char *kernel_memory, *kernel_memory_tcp, *l3_cache_schema, *mem_bw_schema;
 };
 
 #define O(member) offsetof(struct update_options, member)
@@ -44,17 +46,17 @@ static const struct cli_option options[] = {
 	{ "memory-reservation", 0, CLI_STRING, O(memory_reservation), "BYTES", "soft limit" },
 	{ "memory-swap", 0, CLI_STRING, O(memory_swap), "BYTES", "limit of memory and swap" },
 	{ "pids-limit", 0, CLI_STRING, O(pids_limit), "N", "number of processes" },
-	{ "kernel-memory", 0, CLI_IGNORED_STRING, 0, "BYTES", NULL },
-	{ "kernel-memory-tcp", 0, CLI_IGNORED_STRING, 0, "BYTES", NULL },
-	{ "l3-cache-schema", 0, CLI_IGNORED_STRING, 0, "TEXT", NULL },
-	{ "mem-bw-schema", 0, CLI_IGNORED_STRING, 0, "TEXT", NULL },
+	{ "kernel-memory", 0, CLI_STRING, O(kernel_memory), "BYTES", "ignored, with a warning" },
+	{ "kernel-memory-tcp", 0, CLI_STRING, O(kernel_memory_tcp), "BYTES", "the same" },
+	{ "l3-cache-schema", 0, CLI_STRING, O(l3_cache_schema), "TEXT", "the same" },
+	{ "mem-bw-schema", 0, CLI_STRING, O(mem_bw_schema), "TEXT", "the same" },
 	{ 0 },
 };
 
 static const struct cli_spec spec = {
 	.verb = "update",
 	.usage = "ID",
-	.about = "Changes the limits around a container's machine on the host.",
+	.about = "Changes the limits of a container: of its processes and memory in the guest too.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,
@@ -154,27 +156,45 @@ static int write_json(FILE *f, const struct update_options *o, struct err *err)
 	return r;
 }
 
-static int read_resources(const struct update_options *o, struct oci_config **ret, struct err *err)
+/* The text, and what it says. */
+static int read_resources(const struct update_options *o, char **ret_text, size_t *ret_len,
+			  struct oci_config **ret, struct err *err)
 {
-	AUTO_FREE char *text = NULL;
-	size_t len = 0;
+	const char *name = !o->resources	       ? "options"
+			   : strcmp(o->resources, "-") ? o->resources
+						       : "standard input";
 	FILE *f;
 	int r;
 
-	if (o->resources) {
-		const char *name = strcmp(o->resources, "-") ? o->resources : "standard input";
-
-		r = name == o->resources ? oci_file_read(AT_FDCWD, name, &text, &len, err)
-					 : oci_fd_read(STDIN_FILENO, name, &text, &len, err);
-		return r < 0 ? r : oci_resources_parse(text, len, "resources", ret, err);
+	if (o->resources && name != o->resources)
+		r = oci_fd_read(STDIN_FILENO, name, ret_text, ret_len, err);
+	else if (o->resources)
+		r = oci_file_read(AT_FDCWD, name, ret_text, ret_len, err);
+	else {
+		f = open_memstream(ret_text, ret_len);
+		if (!f)
+			return err_set(err, -ENOMEM, "update: no memory");
+		r = write_json(f, o, err);
+		if (fclose(f) != 0 && r == 0)
+			r = err_set(err, -ENOMEM, "update: no memory");
 	}
-	f = open_memstream(&text, &len);
-	if (!f)
-		return err_set(err, -ENOMEM, "update: no memory");
-	r = write_json(f, o, err);
-	if (fclose(f) != 0 && r == 0)
-		r = err_set(err, -ENOMEM, "update: no memory");
-	return r < 0 ? r : oci_resources_parse(text, len, "options", ret, err);
+	return r < 0 ? r : oci_resources_parse(*ret_text, *ret_len, name, ret, err);
+}
+
+/* Options for what no kernel has any more, or husk has not. */
+static void warn_options(const struct update_options *o)
+{
+	const struct {
+		const char *option, *value;
+	} ignored[] = { { "kernel-memory", o->kernel_memory },
+			{ "kernel-memory-tcp", o->kernel_memory_tcp },
+			{ "l3-cache-schema", o->l3_cache_schema },
+			{ "mem-bw-schema", o->mem_bw_schema } };
+
+	for (unsigned i = 0; i < ARRAY_LEN(ignored); i++) {
+		if (ignored[i].value)
+			log_warn("--%s: ignored: husk sets no such limit", ignored[i].option);
+	}
 }
 
 /* A limit below what is in use would only kill the container. */
@@ -194,10 +214,24 @@ static int check_memory(const struct oci_state *state, const struct oci_resource
 	return 0;
 }
 
+/* First the guest, which may refuse; then what surrounds the machine. */
+static int update(const struct statedir *dir, const struct oci_state *state,
+		  const struct oci_config *config, char *text, size_t len, struct err *err)
+{
+	struct control_msg m = { .op = CONTROL_UPDATE, .text = text, .len = len };
+	int r = check_memory(state, config->lnx->resources, err);
+
+	if (r == 0)
+		r = control_call(dir, &m, NULL, err);
+	return r < 0 ? r : cgroup_update(state->cgroup, config->lnx->resources, err);
+}
+
 int cli_update(int argc, char **argv)
 {
 	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	AUTO_FREE char *text = NULL;
 	struct statedir dir = STATEDIR_NONE;
+	size_t len = 0;
 	struct update_options opt = { 0 };
 	struct oci_state state = { 0 };
 	struct err err = { 0 };
@@ -208,15 +242,14 @@ int cli_update(int argc, char **argv)
 		return p == CLI_HELP ? 0 : CLI_FAIL;
 	r = container_load(cli_globals.root_path, argv[1], true, &dir, &state, &err);
 	if (r == 0)
-		r = read_resources(&opt, &config, &err);
+		r = read_resources(&opt, &text, &len, &config, &err);
 	if (r == 0 && state.status == OCI_STATUS_STOPPED)
 		r = err_set(&err, -ESRCH, "container not running");
-	if (r == 0)
-		r = check_memory(&state, config->lnx->resources, &err);
 	if (r == 0) {
+		warn_options(&opt);
 		for (size_t i = 0; i < config->warnings.n; i++)
 			log_warn("%s", config->warnings.v[i]);
-		r = cgroup_update(state.cgroup, config->lnx->resources, &err);
+		r = update(&dir, &state, config, text, len, &err);
 	}
 	oci_state_done(&state);
 	statedir_close(&dir);

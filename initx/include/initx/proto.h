@@ -194,6 +194,7 @@ struct initx_status {
 #define INITX_BELL_SYNC	      0x434e5953u
 #define INITX_BELL_HOLD	      0x444c4f48u /* say HELD; answered when the guest has gone on */
 #define INITX_BELL_NET	      0x5754454eu /* "NETW": u32 length, then records of struct initx_net */
+#define INITX_BELL_LIMITS     0x544d494cu /* "LIMT": i32 processes, i64 bytes: 0 leave, -1 no limit */
 
 #define INITX_KILL_GROUP      1u /* flags: the whole process group */
 #define INITX_KILL_ALL	      2u /* every process of the container */

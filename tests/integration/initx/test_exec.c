@@ -431,6 +431,30 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void sets_limits(void **state)
+{
+	static const uint32_t some[] = { INITX_BELL_LIMITS, 31, 0x4000000, 1 },
+			      none[] = { INITX_BELL_LIMITS, UINT32_MAX, UINT32_MAX, UINT32_MAX },
+			      left[] = { INITX_BELL_LIMITS, 0, 0, 0 };
+	static const char show[] = "mkdir -p /tmp/cg; mount -t cgroup2 none /tmp/cg; cd "
+				   "/tmp/cg/container; cat pids.max memory.max; cd /; "
+				   "umount /tmp/cg";
+	const struct {
+		const uint32_t *words;
+		const char *wanted;
+	} steps[] = { { some, "31\n4362076160\n" },
+		      { left, "31\n4362076160\n" },
+		      { none, "max\nmax\n" } };
+	char out[64];
+	struct guest_done d;
+
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		assert_int_equal(guest_vm_bell(g, steps[i].words, 4), 0);
+		assert_true(guest_vm_shell(g, show, out, sizeof(out), &d));
+		assert_memory_equal(out, steps[i].wanted, strlen(steps[i].wanted));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +468,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(sets_the_network_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(reports_bad_networks, setup, teardown),
 		cmocka_unit_test_setup_teardown(says_how_it_is, setup, teardown),
+		cmocka_unit_test_setup_teardown(sets_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_doorbell_that_stops_is_dropped, setup, teardown),
 		cmocka_unit_test_setup_teardown(survives_a_reset_of_vsock, setup, teardown),
 		cmocka_unit_test_setup_teardown(lives_with_a_hostile_mailbox_writer, setup,

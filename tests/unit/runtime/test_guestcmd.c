@@ -154,8 +154,13 @@ static void limits_processes(void **state)
 	build(&b, "", "\"resources\":{\"pids\":{\"limit\":9}}", "", 1);
 	assert_memory_equal(item(&b, INITX_ITEM_CGROUP, 0), "\0", 2);
 	done(&b);
+	/* More than any kernel has. */
+	build(&b, "", "\"resources\":{\"pids\":{\"limit\":4194305}}", "", 0);
+	assert_memory_equal(item(&b, INITX_ITEM_CGROUP, 0), "pids.max\0max", 13);
+	done(&b);
+	/* A limit may come later. */
 	build(&b, "", "", "", 0);
-	assert_null(item(&b, INITX_ITEM_CGROUP, 0));
+	assert_memory_equal(item(&b, INITX_ITEM_CGROUP, 0), "\0", 2);
 	done(&b);
 }
 
