@@ -16,7 +16,7 @@ static size_t msg_append(char *msg, size_t len, const char *text)
 }
 
 __attribute__((format(printf, 2, 0))) static size_t msg_format(char *msg, const char *fmt,
-								     va_list ap)
+							       va_list ap)
 {
 	int n = vsnprintf(msg, ERR_MSG_MAX, fmt, ap);
 
@@ -73,6 +73,22 @@ int err_wrap(struct err *err, int code, const char *fmt, ...)
 		len = msg_append(err->msg, len, ": ");
 		msg_append(err->msg, len, inner);
 	}
+	return code;
+}
+
+int err_advise(struct err *err, int code, const char *fmt, ...)
+{
+	char advice[ERR_MSG_MAX];
+	va_list ap;
+	size_t len;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	msg_format(advice, fmt, ap);
+	va_end(ap);
+	len = msg_append(err->msg, strlen(err->msg), ": ");
+	msg_append(err->msg, len, advice);
 	return code;
 }
 

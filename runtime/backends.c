@@ -131,6 +131,12 @@ int backend_find(const char *name, const struct hv_ops **ret, struct err *err)
 	}
 	if (!strcmp(name, "soft"))
 		*ret = &hv_soft_ops;
+	else if (!strcmp(name, "kvm") && access("/dev/kvm", F_OK) < 0)
+		return err_set(
+			err, -ENODEV,
+			"this host has no KVM ('/dev/kvm': %s): load its module, or use the back "
+			"end 'soft'",
+			err_str(errno));
 	else if (!strcmp(name, "kvm"))
 		*ret = &hv_kvm_ops;
 	else

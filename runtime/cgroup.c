@@ -493,7 +493,11 @@ int cgroup_create(const struct oci_config *config, const char *path, struct err 
 		log_warn("%s, running without a cgroup of its own", why.msg);
 		return 0;
 	}
-	return err_set(err, r, "%s", why.msg);
+	err_set(err, r, "%s", why.msg);
+	return r == -EROFS || r == -EACCES || r == -EPERM
+		       ? err_advise(err, r,
+				    "mount it writable, or do without by --cgroup-manager disabled")
+		       : r;
 }
 
 int cgroup_open(const char *path)
@@ -516,7 +520,11 @@ int cgroup_enter(const char *path, struct err *err)
 		log_warn("%s, running without a cgroup of its own", why.msg);
 		return 0;
 	}
-	return err_set(err, r, "%s", why.msg);
+	err_set(err, r, "%s", why.msg);
+	return r == -EROFS || r == -EACCES || r == -EPERM
+		       ? err_advise(err, r,
+				    "mount it writable, or do without by --cgroup-manager disabled")
+		       : r;
 }
 
 int cgroup_update(const char *path, const struct oci_resources *res, struct err *err)

@@ -84,7 +84,8 @@ int console_send(const char *path, int master, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    sendmsg(fd, &m, MSG_NOSIGNAL) < 0)
-		return err_errno(err, errno, "console socket '%s'", path);
+		return err_advise(err, err_errno(err, errno, "console socket '%s'", path),
+				  "who takes the terminal listens there first");
 	return 0;
 }
 

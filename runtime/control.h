@@ -38,7 +38,7 @@ enum control_op {
 	 * guest stands still until GO_ON or STOP comes, or the connection breaks.
 	 */
 	CONTROL_CHECKPOINT,
-	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files */
+	CONTROL_SNAPSHOT, /* to a snapshot's maker: text: its manifest; fds: its files; arg0 1: give up */
 	CONTROL_UPDATE,	  /* text: resources JSON; the guest's part of them */
 	CONTROL_MAX_,
 };

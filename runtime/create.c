@@ -63,10 +63,15 @@ static int find_paths(struct making *m, struct err *err)
 		 (int)sizeof(m->rootfs))
 		return err_set(err, -ENAMETOOLONG, "root.path in bundle '%s'", bundle);
 	if (stat(m->rootfs, &st) < 0)
-		return err_errno(err, errno, "config.json: root.path: '%s'", m->rootfs);
+		return err_advise(err,
+				  err_errno(err, errno, "config.json: root.path: '%s'", m->rootfs),
+				  "unpack the container's files there, or name their directory");
 	if (!S_ISDIR(st.st_mode))
-		return err_set(err, -ENOTDIR, "config.json: root.path: '%s' is not a directory",
-			       m->rootfs);
+		return err_set(
+			err, -ENOTDIR,
+			"config.json: root.path: '%s' is not a directory: unpack or mount an "
+			"image, and name the directory",
+			m->rootfs);
 	return 0;
 }
 
@@ -77,7 +82,8 @@ static int read_config(struct making *m, struct err *err)
 	int r;
 
 	if (!realpath(bundle, m->bundle))
-		return err_errno(err, errno, "bundle '%s'", bundle);
+		return err_advise(err, err_errno(err, errno, "bundle '%s'", bundle),
+				  "name the directory with config.json by --bundle");
 	if (snprintf(path, sizeof(path), "%s/" CONFIG_NAME, m->bundle) >= (int)sizeof(path))
 		return err_set(err, -ENAMETOOLONG, "bundle '%s'", bundle);
 	if (m->opt->config)
@@ -220,8 +226,9 @@ static int fork_vmm(struct making *m, struct err *err)
 	m->terminal_fd = term[0];
 	if (m->vmm < 0)
 		return m->vmm;
+	/* One that has ended already has said why: that is read next. */
 	if (pid_start_time(m->vmm, &m->state.pid_start) < 0)
-		return err_set(err, -ESRCH, "the VMM process ended at once");
+		m->state.pid_start = 0;
 	m->state.pid = m->vmm;
 	return 0;
 }
@@ -261,7 +268,8 @@ static void last_words(const struct making *m, char *buf, size_t len)
 		memmove(buf, line + 1, strlen(line));
 }
 
-/* Who publishes a snapshot outlives both: a child of this process. Without one the container starts too. */
+/* Who publishes a snapshot outlives both: a child of this process. Without one the container starts
+ * too. */
 static int send_maker(const struct making *m)
 {
 	struct control_msg msg = { .op = CONTROL_REPLY, .fds = { snapmaker_fork(NULL) } };
@@ -439,6 +447,8 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = fill_directory(&m, err);
 	if (r == 0)
 		r = bring_up(&m, err);
+	if (r == -ENOSPC || r == -EDQUOT)
+		err_advise(err, r, "make room there, or keep containers elsewhere with --root");
 	if (r < 0) {
 		take_back(&m);
 		fd_close(m.result.terminal);

@@ -43,7 +43,10 @@ static int open_kernel(const struct oci_config *config, char *path, size_t len, 
 		return kernelstore_open(oci_annotation(config, "dev.husk.kernel"), path, len, err);
 	snprintf(path, len, "%s", k->path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? err_errno(err, errno, "vm.kernel.path: open '%s'", path) : fd;
+	return fd < 0 ? err_advise(err, err_errno(err, errno, "vm.kernel.path: open '%s'", path),
+				   "name a kernel's file, or leave vm.kernel out for one that "
+				   "'husk kernel list' shows")
+		      : fd;
 }
 
 /* Modules lie beside a kernel of the store. */
@@ -303,6 +306,13 @@ static int add_initrd(struct vm_config *vc, int *ret_fd, struct err *err)
 	return 0;
 }
 
+/* What this host lacks, now or always: no snapshot is to blame. */
+static bool is_the_hosts(int r)
+{
+	return r == -EACCES || r == -EPERM || r == -ENOENT || r == -ENODEV || r == -ENOMEM ||
+	       r == -EMFILE || r == -ENFILE || r == -EAGAIN || r == -EBUSY;
+}
+
 /* A machine from the snapshot, or one that boots, also when the snapshot turns out not to fit. */
 static int make_machine(struct guest *g, struct vm_config *vc, struct err *err)
 {
@@ -315,13 +325,16 @@ static int make_machine(struct guest *g, struct vm_config *vc, struct err *err)
 		r = vm_new(vc, &g->vm, &why);
 		if (r == 0)
 			return 0;
-		if (g->snap.from == SNAPSHOT_POINT_CHECKPOINT)
+		if (g->snap.from == SNAPSHOT_POINT_CHECKPOINT || is_the_hosts(r))
 			return err_set(err, r, "%s", why.msg);
 		snapshot_forget(&g->snap, why.msg);
 		vc->saved = NULL;
 	}
 	r = add_initrd(vc, &initrd, err);
-	return r < 0 ? r : vm_new(vc, &g->vm, err);
+	if (r == 0)
+		r = vm_new(vc, &g->vm, err);
+	return r == -EBADMSG ? err_advise(err, r, "get another, by 'husk kernel add' or vm.kernel")
+			     : r;
 }
 
 /* A machine that boots finds container init when it looks for its first program. */
@@ -336,10 +349,15 @@ static int prepare_program(struct guest *g, struct err *err)
 
 void guest_snapshot_point(struct guest *g)
 {
+	struct err err = { 0 };
+	int r;
+
 	vm_quiesce(g->vm);
-	snapshot_take(&g->snap, g->vm, g->share);
+	r = snapshot_take(&g->snap, g->vm, g->share, &err);
 	vm_resume(g->vm);
 	vm_release(g->vm);
+	if (r < 0)
+		g->events.died(g->events.opaque, &err);
 }
 
 /* A checkpoint is asked for and must do; other snapshots are only faster. */
@@ -355,10 +373,8 @@ static int find_snapshot(struct guest *g, const struct guest_config *gc, const s
 	r = vm_identify(vc, &g->identity, err);
 	if (r < 0)
 		return r;
-	if (gc->restore_fd < 0) {
-		snapshot_plan(gc, vc, &g->identity, kernel_path, &g->snap);
-		return 0;
-	}
+	if (gc->restore_fd < 0)
+		return snapshot_plan(gc, vc, &g->identity, kernel_path, &g->snap, err);
 	r = snapshot_checkpoint(gc->restore_fd, vc, &g->identity, &g->snap, err);
 	return r < 0 ? r : guest_restore_container(g, err);
 }
@@ -437,5 +453,7 @@ int guest_machine_start(struct guest *g, const struct guest_config *gc, struct e
 		r = make_machine(g, &vc, err);
 	if (r == 0)
 		r = prepare_program(g, err);
+	if (r < 0)
+		snap_abandon(&g->snap.target);
 	return r < 0 ? r : start_machine(g, err);
 }

@@ -656,9 +656,12 @@ static void on_killed(void *opaque, int result, const uint8_t *answer)
 	AUTO_FREE struct asked *a = opaque;
 	struct guest *g = a->guest;
 
+	/* One that does not answer is ended: so it is killed. */
 	if (a->tag)
 		g->events.killed(g->events.opaque, a->tag,
-				 result < 0 ? result : (int32_t)le32_load(answer));
+				 result == 0   ? (int32_t)le32_load(answer)
+				 : a->must_end ? 0
+					       : result);
 	if (a->must_end && result < 0)
 		g->events.ended(g->events.opaque, GUEST_INIT_ID, SIGNAL_STATUS + SIGKILL);
 }

@@ -18,6 +18,7 @@
 #include "vmmproc.h"
 
 #define NICENESS 10
+#define GIVE_UP	 1 /* in a message's first argument */
 
 /* What is handed over, in this order. */
 enum { FD_STORE, FD_DIR, FD_MEMORY, FD_STATE, N_FDS };
@@ -51,6 +52,11 @@ static int publish(struct control_msg *msg, struct err *err)
 	proctitle_set("husk-snapshot: %.12s", m.key);
 	snprintf(s.name, sizeof(s.name), "%s", m.key);
 	msg->n_fds = 1; /* the others are closed by publishing */
+	if (msg->arg0 == GIVE_UP) {
+		snap_abandon(&s);
+		snap_manifest_done(&m);
+		return 0;
+	}
 	r = snap_publish(&s, &m, false, err);
 	snap_manifest_done(&m);
 	if (r == 0)
@@ -97,11 +103,12 @@ int snapmaker_fork(struct err *err)
 	return pair[0];
 }
 
-int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manifest *m, bool wait,
-		      struct err *err)
+int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manifest *m, bool written,
+		      bool wait, struct err *err)
 {
 	struct control_msg reply = { 0 },
 			   msg = { .op = CONTROL_SNAPSHOT,
+				   .arg0 = written ? 0 : GIVE_UP,
 				   .fds = { s->store_fd, s->dir_fd, s->memory_fd, s->state_fd },
 				   .n_fds = N_FDS };
 	AUTO_FREE char *text = NULL;

@@ -27,11 +27,12 @@ int snapmaker_fork(struct err *err);
  * @fd:		From snapmaker_fork()
  * @s:		Its descriptors stay with the caller, and are of no use to him any more
  * @m:		Describes the machine
- * @wait:	Return when it is published
+ * @written:	False: what was begun is not whole, and is to be removed
+ * @wait:	Return when it is published, or removed
  *
  * Return: 0; with @wait what publishing gave; negative errno.
  */
-int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manifest *m, bool wait,
-		      struct err *err);
+int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manifest *m, bool written,
+		      bool wait, struct err *err);
 
 #endif

@@ -102,29 +102,27 @@ static void describe(const struct vm_config *vc, const struct vm_identity *id, c
 	snprintf(m->key, sizeof(m->key), "%s", key);
 }
 
-static void begin(const struct guest_config *gc, const struct vm_config *vc,
-		  const struct vm_identity *id, const struct keys *keys, struct snapshot_plan *plan)
+static int begin(const struct guest_config *gc, const struct vm_config *vc,
+		 const struct vm_identity *id, const struct keys *keys, struct snapshot_plan *plan,
+		 struct err *err)
 {
 	bool late = gc->snapshot == SNAPSHOT_LATE;
 	const char *key = late ? keys->late : keys->early;
-	struct err err = { 0 };
 	int r;
 
 	if (plan->from == SNAPSHOT_POINT_LATE || (plan->from && !late))
-		return;
+		return 0;
 	plan->maker_fd = gc->open_maker(gc->maker_opaque);
 	if (plan->maker_fd < 0)
-		return;
-	r = snap_begin(plan->store_fd, key, &plan->target, &err);
-	if (r < 0) {
-		if (r != -EBUSY) /* else another start is making it */
-			log_warn("%s, starting without a snapshot the next time too", err.msg);
-		return;
-	}
+		return err_set(err, -EIO, "nobody publishes the snapshot");
+	r = snap_begin(plan->store_fd, key, &plan->target, err);
+	if (r < 0)
+		return r;
 	describe(vc, id, late ? KIND_LATE : KIND_EARLY, key, &plan->describes);
 	plan->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	plan->to_take = late ? SNAPSHOT_POINT_LATE : SNAPSHOT_POINT_EARLY;
 	plan->wait = gc->snapshot_wait;
+	return 0;
 }
 
 static struct snap_machine machine_of(const struct vm_config *vc, const struct vm_identity *id)
@@ -146,37 +144,55 @@ int snapshot_checkpoint(int dir_fd, const struct vm_config *vc, const struct vm_
 	return 0;
 }
 
-void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
-		   const struct vm_identity *id, const char *kernel_path, struct snapshot_plan *ret)
+/* Without snapshots a start is only slower, unless it is for them. */
+static int do_without(const struct guest_config *gc, int result, const struct err *why,
+		      struct err *err)
+{
+	if (gc->snapshot_wait)
+		return err_set(err, result, "%s", why->msg);
+	if (result != -EBUSY) /* else another start is making it */
+		log_warn("%s, starting without snapshots", why->msg);
+	return 0;
+}
+
+int snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
+		  const struct vm_identity *id, const char *kernel_path, struct snapshot_plan *ret,
+		  struct err *err)
 {
 	const struct snapkey_machine machine = { vc, id, kernel_path };
 	const struct snap_machine wanted = machine_of(vc, id);
-	struct err err = { 0 };
+	struct err why = { 0 };
 	struct keys keys;
 	int r;
 
+	if (gc->snapshot == SNAPSHOT_OFF)
+		return 0;
 	/* What the guest maps in a window onto files is nowhere in a snapshot. */
-	if (gc->snapshot == SNAPSHOT_OFF || vc->fs[0].window_len)
-		return;
-	r = ret->store_fd = snapstore_open(true, &err);
-	if (r < 0)
-		log_warn("%s, starting without snapshots", err.msg);
-	if (r == -EPERM)
-		return;
-	r = snapkey_early(&machine, keys.early, &err);
-	if (r == 0)
-		r = snapkey_late(keys.early, gc, keys.late, &err);
+	if (vc->fs[0].window_len)
+		return gc->snapshot_wait ? err_set(err, -EOPNOTSUPP,
+						   "dev.husk.rootfs.dax: a machine with a window "
+						   "onto files has no snapshots")
+					 : 0;
+	r = ret->store_fd = snapstore_open(true, &why);
 	if (r < 0) {
-		log_warn("%s, starting without snapshots", err.msg);
-		return;
+		int done = do_without(gc, r, &why, err);
+
+		if (done < 0 || r == -EPERM)
+			return done;
 	}
+	r = snapkey_early(&machine, keys.early, &why);
+	if (r == 0)
+		r = snapkey_late(keys.early, gc, keys.late, &why);
+	if (r < 0)
+		return do_without(gc, r, &why, err);
 	find_source(gc, ret->store_fd, &keys, &wanted, ret);
 	if (ret->store_fd >= 0)
-		begin(gc, vc, id, &keys, ret);
+		r = begin(gc, vc, id, &keys, ret, &why);
 	find_workset(ret);
 	/* Nothing to publish: let it go. */
 	if (ret->to_take == SNAPSHOT_POINT_NONE)
 		fd_close(fd_steal(&ret->maker_fd));
+	return r < 0 ? do_without(gc, r, &why, err) : 0;
 }
 
 void snapshot_plan_done(struct snapshot_plan *plan)
@@ -244,22 +260,25 @@ static int take(struct snapshot_plan *plan, struct vm *vm, struct share *share, 
 	return r;
 }
 
-void snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share)
+int snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share, struct err *err)
 {
-	struct err err = { 0 };
-	int r = take(plan, vm, share, &err);
+	struct err why = { 0 };
+	int r = take(plan, vm, share, &why);
 
 	if (r == 0)
-		r = snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, plan->wait,
-				      &err);
-	if (r < 0)
-		log_warn("%s, going on without a snapshot", err.msg);
+		r = snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, true,
+				      plan->wait, &why);
+	else
+		(void)snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, false,
+					plan->wait, NULL);
+	if (r < 0 && !plan->wait)
+		log_warn("%s, going on without a snapshot", why.msg);
 	/*
 	 * The maker's are the last descriptors from here on, and with them the lock. What failed
-	 * stays for the next one to find, who makes it anew: this process may not remove files any
-	 * more.
+	 * the maker removes: this process may not any more.
 	 */
 	snap_new_close(&plan->target);
 	fd_close(fd_steal(&plan->maker_fd));
 	plan->to_take = SNAPSHOT_POINT_NONE;
+	return r < 0 && plan->wait ? err_set(err, r, "%s", why.msg) : 0;
 }

@@ -61,10 +61,11 @@ struct snapshot_plan {
  *
  * Without snapshots a container starts as well: what stands in the way is logged.
  * Context: one thread in this process.
+ * Return: 0; negative errno only when the start is for the snapshot (@gc->snapshot_wait).
  */
-void snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
-		   const struct vm_identity *id, const char *kernel_path,
-		   struct snapshot_plan *ret);
+int snapshot_plan(const struct guest_config *gc, const struct vm_config *vc,
+		  const struct vm_identity *id, const char *kernel_path, struct snapshot_plan *ret,
+		  struct err *err);
 void snapshot_plan_done(struct snapshot_plan *plan);
 
 /* Begin with a checkpoint. @dir_fd: what it lies in. Return: 0; what keeps it from being used. */
@@ -96,7 +97,8 @@ int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, stru
  * snapshot_take() - Write the new snapshot and have it published
  *
  * Context: the machine is quiesced. Failures are logged: the container goes on.
+ * Return: 0; negative errno only when the start is for the snapshot.
  */
-void snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share);
+int snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share, struct err *err);
 
 #endif

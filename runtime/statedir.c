@@ -122,7 +122,8 @@ int statedir_create(const char *root, const char *id, struct statedir *ret, stru
 		return r;
 	if (mkdir(dir.path, 0711) < 0) {
 		if (errno == EEXIST)
-			return err_set(err, -EEXIST, "container with given ID already exists: '%s'",
+			return err_set(err, -EEXIST, "container with given ID already exists: '%s': delete it "
+				       "first, or take another",
 				       id);
 		return err_errno(err, errno, "mkdir '%s'", dir.path);
 	}

@@ -543,9 +543,15 @@ static int join_network(const struct oci_config *config, struct err *err)
 	int AUTO_FD fd = open(ns->path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return err_errno(err, errno, "open network namespace '%s'", ns->path);
-	if (setns(fd, CLONE_NEWNET) < 0)
-		return err_errno(err, errno, "join network namespace '%s'", ns->path);
+		return err_advise(err,
+				  err_errno(err, errno, "open network namespace '%s'", ns->path),
+				  "make it first, as 'ip netns add' does");
+	if (setns(fd, CLONE_NEWNET) < 0) {
+		int r = err_errno(err, errno, "join network namespace '%s'", ns->path);
+
+		return err_advise(err, r, "%s",
+				  r == -EPERM ? "its owner may, and root" : "name the file of one");
+	}
 	return 0;
 }
 

@@ -46,6 +46,16 @@ int err_wrap(struct err *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
 /**
+ * err_advise() - Say behind the message already recorded what to do about it
+ * @err:	Error set by a callee, or NULL
+ * @code:	Negative errno to return
+ *
+ * Return: @code.
+ */
+int err_advise(struct err *err, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/**
  * err_str() - Text of an errno, without locale and without allocating
  * @errnum:	Errno value, either sign
  *
