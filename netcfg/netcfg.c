@@ -127,7 +127,10 @@ static int join(struct nl_sock *sk, int index, struct nl_cache *links, struct ne
 	snprintf(tap, sizeof(tap), TAP_PREFIX "%d", index);
 	r = link->tap_fd = netcfg_tap_open(tap, err);
 	if (r == -EBUSY)
-		return err_set(err, -EBUSY, "interface '%s' serves another container already",
+		return err_set(err, -EBUSY,
+			       "interface '%s' serves another container already: each is a machine, "
+			       "and two machines cannot have one address; give each container a "
+			       "network (a pod: a container) of its own",
 			       link->name);
 	if (r >= 0)
 		r = netcfg_unredirect(sk, index, links, err);

@@ -18,7 +18,7 @@ static const char *const propagations[] = { "", "shared", "slave", "private", "u
 #define T struct oci_namespace
 static const struct oci_field namespace_fields[] = {
 	ENUM(T, "type", type, APPLIED, REQ, namespace_types, "each once"),
-	STR(T, "path", path, APPLIED, OCI_ABSPATH, "network: joined by the machine's process, its interfaces become the guest's (docs/network.md); others are the guest's own"),
+	STR(T, "path", path, APPLIED, OCI_ABSPATH, "network: joined by the machine's process, its interfaces become the guest's (docs/network.md); uts: the host name is taken from it; others are the guest's own, with a warning"),
 	END_OF_FIELDS,
 };
 static const struct oci_type namespace_type = { sizeof(T), namespace_fields };

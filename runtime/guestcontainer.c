@@ -399,8 +399,22 @@ static bool has_odd_mode(const struct oci_mount *m)
 	return mode && strtoul(mode + strlen("mode="), NULL, 8) != 0755;
 }
 
+/* Those of other containers are in other machines. */
+static void warn_of_shared(const struct oci_config *config)
+{
+	for (size_t i = 0; config->lnx && i < config->lnx->namespaces.n; i++) {
+		const struct oci_namespace *ns = &config->lnx->namespaces.v[i];
+
+		if (ns->path && ns->flag != CLONE_NEWNET && ns->flag != CLONE_NEWUTS)
+			log_warn("config.json: linux.namespaces[%zu].path: ignored: a machine "
+				 "shares none of this type with '%s'",
+				 i, ns->path);
+	}
+}
+
 void guestcmd_warn(const struct oci_config *config)
 {
+	warn_of_shared(config);
 	for (size_t i = 0; i < config->mounts.n; i++) {
 		const struct oci_mount *m = &config->mounts.v[i];
 

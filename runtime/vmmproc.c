@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -555,6 +556,35 @@ static int join_network(const struct oci_config *config, struct err *err)
 	return 0;
 }
 
+/*
+ * A container without a name of its own has that of its UTS namespace, as with any other runtime: one
+ * of a pod shares its first container's, which therefore gives its name to the namespace of this process.
+ */
+static void share_hostname(const struct vmmproc_config *config)
+{
+	const struct oci_namespace *ns = oci_namespace_find(config->config, CLONE_NEWUTS);
+	const char *name = config->config->hostname;
+	char text[HOST_NAME_MAX + 1] = "";
+
+	if (!(config->namespaces->flags & CLONE_NEWUTS))
+		return;
+	if (name && name[0]) {
+		if (sethostname(name, strlen(name)) < 0)
+			log_warn("set the host name of namespaces: %m, ignoring");
+		return;
+	}
+	if (ns && ns->path) {
+		int AUTO_FD fd = open(ns->path, O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0 || setns(fd, CLONE_NEWUTS) < 0) {
+			log_warn("join UTS namespace '%s': %m, ignoring", ns->path);
+			return;
+		}
+	}
+	if (gethostname(text, sizeof(text) - 1) == 0 && text[0])
+		config->config->hostname = strdup(text);
+}
+
 /* Standard streams of the container's process, or its terminal. */
 static int open_stdio(struct vmmproc *vp, struct err *err)
 {
@@ -690,6 +720,8 @@ static int set_up(struct vmmproc *vp, struct err *err)
 		r = close_stdio(config, err);
 	if (r == 0)
 		r = join_network(config->config, err);
+	if (r == 0)
+		share_hostname(config);
 	if (r == 0)
 		r = vp->listen_fd = control_listen(config->dir, err);
 	if (r >= 0)

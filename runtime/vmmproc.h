@@ -31,7 +31,7 @@
 struct vmmproc_config {
 	const struct sandbox_namespaces *namespaces; /* that the process was born into */
 	const struct statedir *dir;
-	const struct oci_config *config;
+	struct oci_config *config;
 	const struct oci_state *state; /* as create made it */
 	const char *bundle, *rootfs;
 	const char *console_socket; /* or NULL */
