@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "storepath.h"
 
 #define BOOT_ID_PATH "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_LEN  36
@@ -25,7 +26,7 @@ static int cache_dir(char *buf, size_t len)
 	const char *run = getenv("XDG_RUNTIME_DIR");
 	int n;
 
-	if (geteuid() == 0)
+	if (store_is_root())
 		n = snprintf(buf, len, "/run/husk");
 	else if (run && run[0] == '/')
 		n = snprintf(buf, len, "%s/husk", run);

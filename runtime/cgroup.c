@@ -17,6 +17,7 @@
 #include "base/checked.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "storepath.h"
 
 #define CGROUP_ROOT	   "/sys/fs/cgroup"
 #define CGROUP2_MAGIC	   0x63677270
@@ -461,7 +462,7 @@ static int for_each(int (*fn)(const char *controller, const char *path, enum lay
 /* What this user may not do is gone without, unless limits depend on it. */
 static bool is_denied(int r)
 {
-	return (r == -EACCES || r == -EPERM || r == -EROFS) && geteuid() != 0;
+	return (r == -EACCES || r == -EPERM || r == -EROFS) && !store_is_root();
 }
 
 int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err)

@@ -25,7 +25,7 @@ int snapstore_open(bool create, struct err *err)
 
 int snapstore_open_system(struct err *err)
 {
-	if (geteuid() == 0 || getenv("HUSK_SNAPSHOT_STORE"))
+	if (store_is_root() || getenv("HUSK_SNAPSHOT_STORE"))
 		return err_set(err, -ENOENT, "there is one snapshot store only");
 	return snap_store_open(STORE_PATH_ROOT "/" STORE, false, err);
 }

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "copytree.h"
+#include "storepath.h"
 
 #define STATE_FILE "state.json"
 #define STATE_NEW  ".state.new"
@@ -43,7 +44,7 @@ int statedir_root(const char *option, char *buf, size_t len, struct err *err)
 
 	if (option)
 		n = snprintf(buf, len, "%s", option);
-	else if (geteuid() == 0)
+	else if (store_is_root())
 		n = snprintf(buf, len, "/run/husk");
 	else if (xdg && xdg[0] == '/')
 		n = snprintf(buf, len, "%s/husk", xdg);

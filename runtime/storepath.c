@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where this user's stores are. */
+/* Where this user's directories are. */
 #include "storepath.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int fits(int n, size_t len, const char *name, struct err *err)
@@ -14,6 +15,14 @@ static int fits(int n, size_t len, const char *name, struct err *err)
 	return 0;
 }
 
+bool store_is_root(void)
+{
+	struct stat st;
+
+	/* Of an owner outside of the namespace the kernel says that it is nobody. */
+	return geteuid() == 0 && stat("/run", &st) == 0 && st.st_uid == 0;
+}
+
 int store_path(const char *variable, const char *name, char *buf, size_t len, struct err *err)
 {
 	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
@@ -21,7 +30,7 @@ int store_path(const char *variable, const char *name, char *buf, size_t len, st
 
 	if (store && store[0] == '/')
 		return fits(snprintf(buf, len, "%s", store), len, name, err);
-	if (geteuid() == 0)
+	if (store_is_root())
 		return fits(snprintf(buf, len, STORE_PATH_ROOT "/%s", name), len, name, err);
 	if (data && data[0] == '/')
 		return fits(snprintf(buf, len, "%s/husk/%s", data, name), len, name, err);

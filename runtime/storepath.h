@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where this user's stores are: kernels, snapshots. */
+/* Where this user's directories are: kernels, snapshots, state. */
 #ifndef RUNTIME_STOREPATH_H
 #define RUNTIME_STOREPATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
 
 #define STORE_PATH_ROOT "/var/lib/husk"
+
+/**
+ * store_is_root() - Whether the system's directories are this user's
+ *
+ * Not those of an ordinary user who is root in a user namespace, as under rootless engines.
+ */
+bool store_is_root(void);
 
 /**
  * store_path() - Path of a store
