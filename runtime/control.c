@@ -188,6 +188,21 @@ int control_receive(int fd, struct control_msg *ret)
 	return 1;
 }
 
+int control_exchange(int fd, const char *id, const struct control_msg *msg,
+		     struct control_msg *ret_reply, struct err *err)
+{
+	int r = control_send(fd, msg);
+
+	/* It may have ended since it was connected to. */
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0;
+	else if (r == 0)
+		r = control_receive(fd, ret_reply);
+	if (r == 0)
+		return err_set(err, -ESRCH, "container not running: '%s' ended", id);
+	return r < 0 ? err_errno(err, -r, "control socket of container '%s'", id) : 0;
+}
+
 int control_call(const struct statedir *dir, const struct control_msg *msg, char **ret_text,
 		 struct err *err)
 {
@@ -197,14 +212,9 @@ int control_call(const struct statedir *dir, const struct control_msg *msg, char
 
 	if (fd < 0)
 		return fd;
-	r = control_send(fd, msg);
+	r = control_exchange(fd, dir->id, msg, &reply, err);
 	if (r < 0)
-		return err_errno(err, -r, "control socket of container '%s'", dir->id);
-	r = control_receive(fd, &reply);
-	if (r == 0)
-		return err_set(err, -ESRCH, "container not running: '%s' ended", dir->id);
-	if (r < 0)
-		return err_errno(err, -r, "control socket of container '%s'", dir->id);
+		return r;
 	r = reply.op == CONTROL_REPLY ? reply.arg0 : -EPROTO;
 	if (r < 0)
 		err_set(err, r, "%s", reply.len ? reply.text : err_str(r));

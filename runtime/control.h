@@ -82,6 +82,15 @@ int control_send(int fd, const struct control_msg *msg);
 int control_receive(int fd, struct control_msg *ret);
 
 /**
+ * control_exchange() - Send a request over a connection, wait for the reply
+ * @id:		Of the container, for messages
+ *
+ * Return: 0; -ESRCH the container has ended; negative errno.
+ */
+int control_exchange(int fd, const char *id, const struct control_msg *msg,
+		     struct control_msg *ret_reply, struct err *err);
+
+/**
  * control_call() - Connect, send, wait for the reply
  * @ret_text:	The reply's text, from malloc, or NULL if it is not wanted
  *

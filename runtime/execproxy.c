@@ -75,13 +75,9 @@ int execproxy_start(struct execproxy *p, struct err *err)
 	p->control_fd = control_connect(&p->dir, err);
 	if (p->control_fd < 0)
 		return p->control_fd;
-	r = control_send(p->control_fd, &m);
-	if (r == 0)
-		r = control_receive(p->control_fd, &reply);
-	if (r == 0)
-		return err_set(err, -ESRCH, "container not running: '%s' ended", p->dir.id);
+	r = control_exchange(p->control_fd, p->dir.id, &m, &reply, err);
 	if (r < 0)
-		return err_errno(err, -r, "control socket of container '%s'", p->dir.id);
+		return r;
 	r = reply.op == CONTROL_REPLY ? reply.arg0 : -EPROTO;
 	if (r < 0)
 		err_set(err, r, "%s", reply.len ? reply.text : err_str(r));

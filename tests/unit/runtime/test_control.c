@@ -84,6 +84,19 @@ static void refuses_text_over_the_limit(void **state)
 	assert_int_equal(control_send(pair[0], &m), -E2BIG);
 }
 
+/* Whoever has ended between two steps of a request does not run. */
+static void the_end_is_no_broken_socket(void **state)
+{
+	const struct control_msg m = { .op = CONTROL_STATS };
+	struct control_msg reply = { 0 };
+	struct err err = { 0 };
+
+	close(pair[1]);
+	pair[1] = -1;
+	assert_int_equal(control_exchange(pair[0], "c", &m, &reply, &err), -ESRCH);
+	assert_string_equal(err.msg, "container not running: 'c' ended");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -91,6 +104,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tells_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_what_is_no_message, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_text_over_the_limit, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_end_is_no_broken_socket, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("runtime/control", tests, NULL, NULL);
