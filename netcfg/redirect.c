@@ -16,7 +16,7 @@
 
 #include "priv.h"
 
-#define INGRESS	    TC_HANDLE(0xffff, 0)
+#define INGRESS	    TC_HANDLE(0xffffU, 0)
 /* By which our filter is known again. */
 #define FILTER_PRIO 0x6875
 
