@@ -63,6 +63,14 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 	loop_event_set(&g->signal_event);
 }
 
+/* Before a snapshot the guest does once what starts do; its code has what ran for that, and no more. */
+static uint32_t rehearses_for(struct guest *g)
+{
+	uint32_t point = atomic_load(&g->hold);
+
+	return point && vm_code_forget(g->vm) ? point : 0;
+}
+
 /* A word of the mailbox. */
 static uint32_t on_read(void *opaque, uint32_t off)
 {
@@ -72,6 +80,7 @@ static uint32_t on_read(void *opaque, uint32_t off)
 	case INITX_MB_CLOCK: g->clock_ns = clock_realtime_ns(); return (uint32_t)g->clock_ns;
 	case INITX_MB_CLOCK_HIGH: return (uint32_t)(g->clock_ns >> 32);
 	case INITX_MB_RENEW: return atomic_exchange(&g->renewed, false);
+	case INITX_MB_REHEARSE: return rehearses_for(g);
 	case INITX_MB_SEED: return g->n_seed ? g->seed[--g->n_seed] : 0;
 	default: return 0;
 	}

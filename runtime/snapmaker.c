@@ -21,7 +21,7 @@
 #define GIVE_UP	 1 /* in a message's first argument */
 
 /* What is handed over, in this order. */
-enum { FD_STORE, FD_DIR, FD_MEMORY, FD_STATE, N_FDS };
+enum { FD_STORE, FD_DIR, FD_MEMORY, FD_STATE, FD_CODE, N_FDS };
 
 /* The caller's streams end when their last holder does, and that is not we. */
 static int let_go(int keep)
@@ -44,7 +44,8 @@ static int publish(struct control_msg *msg, struct err *err)
 	struct snap_new s = { .store_fd = msg->fds[FD_STORE],
 			      .dir_fd = msg->fds[FD_DIR],
 			      .memory_fd = msg->fds[FD_MEMORY],
-			      .state_fd = msg->fds[FD_STATE] };
+			      .state_fd = msg->fds[FD_STATE],
+			      .code_fd = msg->fds[FD_CODE] };
 	int r = snap_manifest_parse(msg->text, msg->len, &m, err);
 
 	if (r < 0)
@@ -109,7 +110,8 @@ int snapmaker_publish(int fd, const struct snap_new *s, const struct snap_manife
 	struct control_msg reply = { 0 },
 			   msg = { .op = CONTROL_SNAPSHOT,
 				   .arg0 = written ? 0 : GIVE_UP,
-				   .fds = { s->store_fd, s->dir_fd, s->memory_fd, s->state_fd },
+				   .fds = { s->store_fd, s->dir_fd, s->memory_fd, s->state_fd,
+					    s->code_fd },
 				   .n_fds = N_FDS };
 	AUTO_FREE char *text = NULL;
 	int r = snap_manifest_print(m, &text, &msg.len, err);

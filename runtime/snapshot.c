@@ -71,6 +71,9 @@ static void find_source(const struct guest_config *gc, int store_fd, const struc
 	else
 		return;
 	plan->saved = snapimage_view(&plan->source);
+	/* Code runs on the host: of a store's snapshots only, which nobody else can write. */
+	plan->saved.code_fd = plan->source.code_fd;
+	plan->saved.has_code = plan->source.code_fd >= 0;
 }
 
 /* Recorded by whoever is first. A machine that writes a snapshot reads all of its memory: not by it. */
@@ -260,11 +263,26 @@ static int take(struct snapshot_plan *plan, struct vm *vm, struct share *share, 
 	return r;
 }
 
+/* It does without if need be. */
+static int take_code(struct snapshot_plan *plan, struct vm *vm, struct err *err)
+{
+	struct err why = { 0 };
+
+	if (vm_code_save(vm, plan->target.code_fd, &why) == 0)
+		return 0;
+	log_warn("%s, going on with a snapshot without code", why.msg);
+	return ftruncate(plan->target.code_fd, 0) < 0
+		       ? err_errno(err, errno, "cut the snapshot's code")
+		       : 0;
+}
+
 int snapshot_take(struct snapshot_plan *plan, struct vm *vm, struct share *share, struct err *err)
 {
 	struct err why = { 0 };
 	int r = take(plan, vm, share, &why);
 
+	if (r == 0)
+		r = take_code(plan, vm, &why);
 	if (r == 0)
 		r = snapmaker_publish(plan->maker_fd, &plan->target, &plan->describes, true,
 				      plan->wait, &why);

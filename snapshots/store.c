@@ -168,6 +168,8 @@ static int open_all(struct snapshot *s, struct err *err)
 	if (fstat(s->memory_fd, &st) < 0 || (uint64_t)st.st_size != s->manifest.memory_bytes)
 		return err_set(err, -EBADMSG, "memory: not %llu bytes",
 			       (unsigned long long)s->manifest.memory_bytes);
+	r = open_file(s->dir_fd, STORE_CODE, NULL);
+	s->code_fd = MAX(r, -1);
 	return 0;
 }
 
@@ -197,6 +199,7 @@ void snap_close(struct snapshot *s)
 	free(s->state);
 	fd_close(s->dir_fd);
 	fd_close(s->memory_fd);
+	fd_close(s->code_fd);
 	*s = SNAPSHOT_NONE;
 }
 
@@ -210,7 +213,8 @@ void snap_touch(const struct snapshot *s)
 
 static int entry_fill(int store_fd, const char *name, struct snap_entry *ret)
 {
-	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY };
+	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY,
+					     STORE_CODE };
 	int AUTO_FD fd = openat(store_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct stat st;
 
@@ -220,8 +224,11 @@ static int entry_fill(int store_fd, const char *name, struct snap_entry *ret)
 					       (uint64_t)st.st_mtim.tv_nsec };
 	snprintf(ret->name, sizeof(ret->name), "%.*s", SNAP_NAME_MAX, name);
 	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
-		if (fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) < 0)
+		if (fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			if (errno == ENOENT && !strcmp(files[i], STORE_CODE))
+				continue;
 			return -errno;
+		}
 		ret->bytes += (uint64_t)st.st_blocks * 512;
 	}
 	return 0;

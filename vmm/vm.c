@@ -245,7 +245,7 @@ static int vcpu_make(struct vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 	int r = vm->ops->vcpu_new(vm->hv, vcpu->id, ret, err);
 
 	if (r == 0 && vm->restore)
-		return vm->ops->set_state(*ret, vm_restore_vcpu(vm, vcpu->id), err);
+		return vm_restore_vcpu(vm, vcpu->id, *ret, err);
 	if (r < 0 || vcpu->id != 0)
 		return r;
 	state = calloc(1, sizeof(*state));

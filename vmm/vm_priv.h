@@ -50,8 +50,8 @@ struct vm {
 
 /* Load the devices, read what vCPUs and interrupt controllers begin with. Before the back end's VM. */
 int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *err);
-/* What a vCPU begins with. */
-const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id);
+/* State, and code, that a vCPU begins with; its own thread. */
+int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu *hv, struct err *err);
 /* Interrupt controllers, and a new generation id: all vCPUs exist, none has run. */
 int vm_restore_finish(struct vm *vm, struct err *err);
 void vm_restore_free(struct vm_restore *restore);

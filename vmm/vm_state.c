@@ -9,12 +9,14 @@
  * what was pending, and last a new generation id with its interrupt. Device interrupts raised while devices load lead nowhere, as there is no
  * back end yet; their levels are in the interrupt controllers' state.
  */
+#define LOG_MODULE "vmm/vm_state"
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/log.h"
 #include "base/sha256.h"
 #include "devices/devices.h"
 #include "machine/cpumodel.h"
@@ -25,6 +27,7 @@
 struct vm_restore {
 	uint8_t *irqchip; /* owned; NULL: the back end has none */
 	size_t irqchip_len;
+	int code_fd; /* borrowed; -1: none */
 	struct hv_vcpu_state vcpus[]; /* n_vcpus */
 };
 
@@ -118,6 +121,20 @@ int vm_save(struct vm *vm,
 	return r;
 }
 
+/* That of the first vCPU: one that begins with code makes the others' wait no longer than today. */
+bool vm_code_forget(struct vm *vm)
+{
+	if (!vm->ops->code_forget)
+		return false;
+	vm->ops->code_forget(vm->vcpus[0].hv);
+	return true;
+}
+
+int vm_code_save(struct vm *vm, int fd, struct err *err)
+{
+	return vm->ops->code_save ? vm->ops->code_save(vm->vcpus[0].hv, fd, err) : 0;
+}
+
 unsigned vm_memory(const struct vm *vm, struct vm_memory_part ret[VM_MEMORY_PARTS])
 {
 	const struct gmem *mem = vm->machine->mem;
@@ -191,6 +208,7 @@ int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *er
 	vm->restore = calloc(1, sizeof(*vm->restore) + vm->n_vcpus * sizeof(vm->restore->vcpus[0]));
 	if (!vm->restore)
 		return err_set(err, -ENOMEM, "no memory for a saved machine");
+	vm->restore->code_fd = saved->has_code ? saved->code_fd : -1;
 	r = load_devices(vm, saved, err);
 	for (unsigned i = 0; i < vm->n_vcpus && r == 0; i++)
 		r = load_one(saved, &hv_vcpu_state_desc, i, &vm->restore->vcpus[i], err);
@@ -199,9 +217,16 @@ int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *er
 	return r < 0 ? r : saved->check(saved->opaque, err);
 }
 
-const struct hv_vcpu_state *vm_restore_vcpu(const struct vm *vm, unsigned id)
+int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu *hv, struct err *err)
 {
-	return &vm->restore->vcpus[id];
+	struct err why = { 0 };
+	int r = vm->ops->set_state(hv, &vm->restore->vcpus[id], err);
+
+	if (r < 0 || id != 0 || vm->restore->code_fd < 0 || !vm->ops->code_load)
+		return r;
+	if (vm->ops->code_load(hv, vm->restore->code_fd, &why) < 0)
+		log_debug("%s, making it anew", why.msg);
+	return 0;
 }
 
 int vm_restore_finish(struct vm *vm, struct err *err)

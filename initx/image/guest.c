@@ -25,11 +25,12 @@ static const struct {
 	enum rtg_emit emit;
 	const char *files[MAX_FILES];
 } programs[GUEST_MAX_] = {
-	[GUEST_INIT] = { RTG_EMIT_ELF, { "init.rtg", "common.rtg" } },
+	[GUEST_INIT] = { RTG_EMIT_ELF, { "init.rtg", "perform.rtg", "common.rtg" } },
 	[GUEST_CONTAINER] = { RTG_EMIT_PAYLOAD,
 			      { "container.rtg", "mounts.rtg", "net.rtg", "commands.rtg",
 				"hold.rtg", "exec.rtg", "child.rtg", "cgroup.rtg", "copy.rtg",
-				"home.rtg", "hooks.rtg", "relay.rtg", "payload.rtg",
+				"home.rtg", "hooks.rtg", "relay.rtg", "rehearse.rtg",
+				"payload.rtg",
 				"common.rtg" } },
 	[GUEST_NOTHING] = { RTG_EMIT_PAYLOAD, { "nothing.rtg" } },
 	[GUEST_CLOCK] = { RTG_EMIT_PAYLOAD, { "clock.rtg", "payload.rtg", "common.rtg" } },

@@ -26,7 +26,7 @@
 struct image {
 	struct snap_buf state;
 	struct snap_sections sections;
-	int memory_fd;
+	int memory_fd, code_fd;
 	struct snap_manifest runs; /* of the memory */
 };
 
@@ -59,7 +59,8 @@ static void image_done(struct image *im)
 	snap_buf_done(&im->state);
 	snap_manifest_done(&im->runs);
 	fd_close(im->memory_fd);
-	im->memory_fd = -1;
+	fd_close(im->code_fd);
+	im->memory_fd = im->code_fd = -1;
 }
 
 /* @base: what the machine itself was restored from; no memory, if it was not. */
@@ -78,9 +79,12 @@ static int image_take(struct vm *vm, const struct image *base, struct image *im,
 	if (r == 0)
 		r = snap_sections_parse(im->state.p, im->state.len, &im->sections, err);
 	im->memory_fd = memfd_create("memory", MFD_CLOEXEC);
+	im->code_fd = memfd_create("code", MFD_CLOEXEC);
 	if (r == 0)
 		r = snap_memory_write(im->memory_fd, ranges, n, pagemap,
 				      base->memory_fd < 0 ? NULL : &base->runs, err);
+	if (r == 0)
+		r = vm_code_save(vm, im->code_fd, err);
 	return r < 0 ? r : snap_memory_runs(im->memory_fd, &im->runs, err);
 }
 
@@ -109,7 +113,7 @@ static int finish(struct vm *vm, unsigned hops)
 static struct vm *hop(struct vm *vm, struct vm_config *config, struct image *im, struct err *err)
 {
 	struct vm_saved saved = { .find = find, .check = check };
-	struct image next_im = { .memory_fd = -1 };
+	struct image next_im = { .memory_fd = -1, .code_fd = -1 };
 	struct vm *next = NULL;
 	int r;
 
@@ -126,6 +130,8 @@ static struct vm *hop(struct vm *vm, struct vm_config *config, struct image *im,
 	*im = next_im;
 	saved.opaque = &im->sections;
 	saved.memory_fd = im->memory_fd;
+	saved.code_fd = im->code_fd;
+	saved.has_code = true;
 	config->saved = &saved;
 	if (r == 0)
 		r = vm_new(config, &next, err);
@@ -146,7 +152,7 @@ static const struct hv_ops *backend(const char *name)
 int main(int argc, char **argv)
 {
 	const struct hv_ops *ops[8] = { &hv_soft_ops };
-	struct image im = { .memory_fd = -1 };
+	struct image im = { .memory_fd = -1, .code_fd = -1 };
 	struct vm_config config = { .has_debug_fd = true, .debug_fd = STDOUT_FILENO };
 	struct err err = { 0 };
 	unsigned n_ops = 1, hops = 0;

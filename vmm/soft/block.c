@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "soft/block_priv.h"
+#include "soft/exe.h"
 #include "soft/exec.h"
 #include "soft/flags.h"
 #include "soft/jit/jit.h"
@@ -23,7 +24,7 @@
 
 /* ---- look-up ---- */
 
-static void insert(struct block_cpu *code, struct block *b)
+void block_insert(struct block_cpu *code, struct block *b)
 {
 	block_ref *slot = &code->hash[hash_slot(b->key)], *page = &code->pages[page_slot(b->gpa)];
 
@@ -43,6 +44,17 @@ static void forget_all(struct block_cpu *code)
 void block_flush(struct cpu *cpu)
 {
 	forget_all(cpu->code);
+}
+
+void block_flush_soon(struct cpu *cpu)
+{
+	struct block_cpu *code = cpu->code;
+
+	pthread_mutex_lock(&code->lock);
+	code->n_queue = INVAL_QUEUE + 1;
+	atomic_store(&code->pending, true);
+	pthread_mutex_unlock(&code->lock);
+	cpu_attention(cpu);
 }
 
 /* ---- giving memory back ---- */
@@ -106,7 +118,7 @@ static __attribute__((noinline)) const struct op *find_slow(struct cpu *cpu, uin
 		if (!b)
 			return NULL;
 		b->key = key;
-		insert(code, b);
+		block_insert(code, b);
 		j = &code->jumps[jump_slot((uint64_t)(uintptr_t)host)];
 	}
 	*j = (struct jump_entry){ key, b->ops };
@@ -508,7 +520,7 @@ static void invalidate(struct block_cpu *code, gpa_t gpa, uint64_t len)
 	}
 }
 
-static __attribute__((noinline)) void take_queue(struct block_cpu *code)
+__attribute__((noinline)) void block_take_queue(struct block_cpu *code)
 {
 	struct inval q[INVAL_QUEUE];
 	unsigned n;
@@ -675,7 +687,7 @@ void cpu_exec(struct cpu *cpu)
 
 	for (;;) {
 		if (unlikely(atomic_load_explicit(&cpu->code->pending, memory_order_acquire)))
-			take_queue(cpu->code);
+			block_take_queue(cpu->code);
 		if (unlikely(cpu->db_pending))
 			raise_trap(cpu);
 		if (cpu->exc.pending || cpu->halted ||
@@ -706,9 +718,10 @@ void cpu_exec(struct cpu *cpu)
  * Blocks and their tables in one mapping that asks for huge pages: a branch touches three or four
  * of these lines, each on a page of its own otherwise.
  */
-static struct block_cpu *arena_map(void)
+static void *arena_map(bool huge)
 {
-	uint8_t *p = mmap(NULL, CODE_ARENA_BYTES + HUGE_PAGE, PROT_READ | PROT_WRITE,
+	const size_t size = CODE_ARENA_BYTES + JIT_ARENA_BYTES;
+	uint8_t *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	size_t skip;
 
@@ -718,19 +731,36 @@ static struct block_cpu *arena_map(void)
 	if (skip)
 		munmap(p, skip);
 	if (skip != HUGE_PAGE)
-		munmap(p + skip + CODE_ARENA_BYTES, HUGE_PAGE - skip);
-	madvise(p + skip, CODE_ARENA_BYTES, MADV_HUGEPAGE);
-	return (struct block_cpu *)(void *)(p + skip);
+		munmap(p + skip + size, HUGE_PAGE - skip);
+	if (huge)
+		madvise(p + skip, CODE_ARENA_BYTES, MADV_HUGEPAGE);
+	return p + skip;
+}
+
+struct block_cpu *block_arena_new(bool runs)
+{
+	struct block_cpu *code = arena_map(runs);
+
+	if (!code)
+		return NULL;
+	code->arena_used = ARENA_START;
+	code->exe_base = exe_base();
+	pthread_mutex_init(&code->lock, NULL);
+	return code;
+}
+
+void block_arena_free(struct block_cpu *code)
+{
+	pthread_mutex_destroy(&code->lock);
+	munmap(code, CODE_ARENA_BYTES + JIT_ARENA_BYTES);
 }
 
 int block_cpu_new(struct cpu *cpu, struct err *err)
 {
-	struct block_cpu *code = arena_map();
+	struct block_cpu *code = block_arena_new(true);
 
 	if (!code)
 		return err_set(err, -ENOMEM, "memory for decoded code");
-	code->arena_used = ARENA_START;
-	pthread_mutex_init(&code->lock, NULL);
 	code->features = decode_features(cpu->vm->config.cpuid);
 	cpu->code = code;
 	return cpu->vm->config.soft_mode == HV_SOFT_FAST ? jit_cpu_new(cpu, err) : 0;
@@ -743,7 +773,6 @@ void block_cpu_free(struct cpu *cpu)
 	if (!code)
 		return;
 	jit_cpu_free(cpu);
-	pthread_mutex_destroy(&code->lock);
-	munmap(code, CODE_ARENA_BYTES);
+	block_arena_free(code);
 	cpu->code = NULL;
 }

@@ -17,6 +17,9 @@ void block_cpu_free(struct cpu *cpu);
 /* Forget all blocks of this vCPU: after set_state, say. Own thread or vCPU stopped. */
 void block_flush(struct cpu *cpu);
 
+/* The same before its next block. Any thread. */
+void block_flush_soon(struct cpu *cpu);
+
 /*
  * A vCPU that does next to nothing for a second gives back the memory of its decoded code, the start
  * of its guest mostly; each time it takes twice as long, so that one that works now and then keeps

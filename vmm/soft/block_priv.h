@@ -31,7 +31,16 @@ struct block {
 	block_ref deps;	  /* translations that this block is a part of */
 	uint16_t n_bytes; /* in the first page; what lies behind is looked at on each entry */
 	bool dead;
+	uint8_t layout;	 /* enum block_layout */
 	struct op ops[]; /* head first */
+};
+
+/* What is behind the ops of the instructions, and where the block is at home. */
+enum block_layout {
+	BLOCK_SLOTS = 3,      /* struct op_exit: ops that it takes */
+	BLOCK_FALLS = 1 << 2, /* an op that only goes on comes before it */
+	BLOCK_CROSS = 1 << 3, /* one instruction that goes on in the next page */
+	BLOCK_UPPER = 1 << 4, /* decoded in the upper half of the address space */
 };
 
 #define ARENA_UNIT 32
@@ -51,6 +60,7 @@ _Static_assert(offsetof(struct block, ops) == ARENA_UNIT, "ops begin a cache lin
 #define PAGE_HASH_BITS	 12
 #define SLOW_CACHE_BITS	 8
 #define CODE_ARENA_BYTES (64ULL << 20)
+#define JIT_ARENA_BYTES	 (32ULL << 20) /* right behind: host code knows the distance */
 #define INVAL_QUEUE	 32
 
 struct jump_entry {
@@ -104,6 +114,8 @@ struct block_cpu {
 	int32_t jit_threshold; /* entries before a block is translated */
 	int32_t jit_trace_threshold;
 	size_t jit_used, jit_cold_used;
+	size_t jit_kept, jit_cold_kept; /* bytes at the start of each part that are a file's */
+	uintptr_t exe_base;		/* for host code: exe.h */
 
 	_Atomic bool pending;
 	pthread_mutex_t lock;		 /* guards the queue */
@@ -174,6 +186,9 @@ struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gp
  * set. */
 bool block_decode_one(struct cpu *cpu, uint64_t va, struct insn *ret);
 
+/* struct op.scale of an op whose instruction stands in the arena. */
+#define OP_HAS_INSN 0xff
+
 /* @bytes in the arena; NULL: no memory. */
 void *block_alloc(struct block_cpu *code, size_t bytes);
 
@@ -184,11 +199,20 @@ void block_dead_flags(const struct insn *in, unsigned n, const bool *general, bo
 
 /* About to decode [gpa, gpa + len) in one page: make sure that writes to it are noticed. */
 void code_page_track(struct cpu *cpu, gpa_t gpa, unsigned len);
+/* The same for a block that is there already, before any vCPU has run. */
+void code_page_adopt(struct soft_vm *vm, gpa_t gpa, unsigned len);
 /* The page changes too often to keep blocks of it; counts down. */
 bool code_page_is_hot(struct cpu *cpu, gpa_t gpa);
 
 /* ---- block.c ---- */
 
+/* An empty arena with its tables, perhaps only to be written to a file; NULL: no memory. */
+struct block_cpu *block_arena_new(bool runs);
+void block_arena_free(struct block_cpu *code);
+/* Put a block into the tables. */
+void block_insert(struct block_cpu *code, struct block *b);
+/* Apply what others have queued: code that was written. Own thread or vCPU stopped. */
+void block_take_queue(struct block_cpu *code);
 void block_kill(struct block_cpu *code, struct block *b);
 /* From now on @user is killed when @b is; false: no memory. */
 bool block_depend(struct block_cpu *code, struct block *b, struct block *user);

@@ -573,6 +573,7 @@ static void place(const struct build *b, struct op *ops, struct insn *insns)
 			continue;
 		*insns = b->in[i];
 		ops[i].insn = insns++;
+		ops[i].scale = OP_HAS_INSN;
 	}
 }
 
@@ -601,6 +602,7 @@ static struct block *build_cross(struct build *b, uint64_t rip, gpa_t gpa)
 	*copy = *in;
 	blk->gpa = gpa;
 	blk->n_bytes = room;
+	blk->layout = BLOCK_CROSS;
 	blk->ops[0] = (struct op){ .off = b->off, .left = 1, .block = blk };
 	blk->ops[1] = (struct op){ .fn = op_check_cross,
 				   .off = b->off,
@@ -640,6 +642,7 @@ struct block *block_build(struct cpu *cpu, uint64_t rip, const uint8_t *host, gp
 		return NULL;
 	blk->gpa = gpa;
 	blk->n_bytes = b.n_bytes;
+	blk->layout = plan.slots | (falls ? BLOCK_FALLS : 0) | (rip >> 63 ? BLOCK_UPPER : 0);
 	blk->ops[0] = (struct op){ .off = b.off, .left = b.n, .block = blk };
 	place(&b, blk->ops + 1, insns);
 	end = &blk->ops[b.n];

@@ -86,6 +86,24 @@ void code_page_track(struct cpu *cpu, gpa_t gpa, unsigned len)
 	pthread_mutex_unlock(&cc->lock);
 }
 
+void code_page_adopt(struct soft_vm *vm, gpa_t gpa, unsigned len)
+{
+	uint8_t *flags;
+	struct code_page *p = find_page(vm->code, gpa, &flags);
+
+	uint64_t mask = granule_mask(gpa & (GMEM_PAGE_SIZE - 1), len);
+	uint64_t had = atomic_load_explicit(&p->granules, memory_order_relaxed);
+
+	if ((had & mask) == mask)
+		return;
+	atomic_fetch_or(&p->granules, mask);
+	if (had)
+		return;
+	/* No vCPU has run: there is no translation to take away. */
+	__atomic_fetch_or(flags, GMEM_PAGE_CODE, __ATOMIC_SEQ_CST);
+	atomic_store(&p->protected, true);
+}
+
 bool code_page_is_hot(struct cpu *cpu, gpa_t gpa)
 {
 	uint8_t *flags;

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "soft/block.h"
+#include "soft/image.h"
 #include "soft/mmu.h"
 #include "soft/stub.h"
 #include "soft/sys.h"
@@ -259,6 +260,23 @@ static void get_stats(struct hv_vcpu *v, struct hv_stats *ret)
 	*ret = v->cpu.stats;
 }
 
+/* ---- saved code ---- */
+
+static void code_forget(struct hv_vcpu *v)
+{
+	block_flush_soon(&v->cpu);
+}
+
+static int code_save(struct hv_vcpu *v, int fd, struct err *err)
+{
+	return block_image_save(&v->cpu, fd, err);
+}
+
+static int code_load(struct hv_vcpu *v, int fd, struct err *err)
+{
+	return block_image_load(&v->cpu, fd, err);
+}
+
 /* ---- saved interrupt controllers ---- */
 
 static int irqchip_post_load(void *obj, struct err *err)
@@ -299,6 +317,9 @@ const struct hv_ops hv_soft_ops = {
 	.get_state = soft_get_state,
 	.set_state = soft_set_state,
 	.get_stats = get_stats,
+	.code_forget = code_forget,
+	.code_save = code_save,
+	.code_load = code_load,
 	.irqchip_state = &irqchip_desc,
 	.irqchip_obj = irqchip_obj,
 };

@@ -406,7 +406,7 @@ int stub_cpu_new(struct cpu *cpu, struct err *err)
 	if (!cpu->stubs)
 		return err_set(err, -ENOMEM, "no memory for host stubs");
 	cpu->stubs->gen = 1;
-	r = execmem_init(&cpu->stubs->mem, "husk-stubs", ARENA_SIZE, err);
+	r = execmem_init(&cpu->stubs->mem, "husk-stubs", ARENA_SIZE, NULL, err);
 	if (r < 0)
 		stub_cpu_free(cpu);
 	return r;

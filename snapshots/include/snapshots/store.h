@@ -40,9 +40,10 @@ struct snapshot {
 	struct snap_sections sections;
 	uint8_t *state; /* what the sections point into */
 	int dir_fd, memory_fd;
+	int code_fd; /* -1: there is none; not checked, but only who may write the others may write it */
 };
 
-#define SNAPSHOT_NONE ((struct snapshot){ .dir_fd = -1, .memory_fd = -1 })
+#define SNAPSHOT_NONE ((struct snapshot){ .dir_fd = -1, .memory_fd = -1, .code_fd = -1 })
 
 /**
  * snap_open() - Open and check a snapshot
@@ -62,10 +63,12 @@ struct snap_new {
 	int store_fd; /* borrowed */
 	int dir_fd;   /* holds the lock */
 	int memory_fd, state_fd;
+	int code_fd; /* may stay empty: then there is no such file */
 	char name[SNAP_NAME_MAX + 1];
 };
 
-#define SNAP_NEW_NONE ((struct snap_new){ .dir_fd = -1, .memory_fd = -1, .state_fd = -1 })
+#define SNAP_NEW_NONE \
+	((struct snap_new){ .dir_fd = -1, .memory_fd = -1, .state_fd = -1, .code_fd = -1 })
 
 /**
  * snap_begin() - Begin to make a snapshot

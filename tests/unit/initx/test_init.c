@@ -24,7 +24,9 @@ static void run(struct kernel *k, struct rtg_run_result *ret)
 						     { "TIMESLICE_PHYS_ADDR", "0xf0001000" },
 						     { "CONFIG_PHYS_ADDR", "0xf0003000" } };
 	AUTO_FREE char *init = script_source("init.rtg"), *common = script_source("common.rtg");
+	AUTO_FREE char *perform = script_source("perform.rtg");
 	struct rtg_source src[] = { { "init.rtg", init, strlen(init) },
+				    { "perform.rtg", perform, strlen(perform) },
 				    { "common.rtg", common, strlen(common) } };
 	struct rtg_options opt = { .flags = flags,
 				   .n_flags = 1,
@@ -39,7 +41,7 @@ static void run(struct kernel *k, struct rtg_run_result *ret)
 	struct rtg_output out;
 	struct err err = { 0 };
 
-	if (rtg_interpret(&opt, src, 2, 50000000, ret, &out, &err) < 0)
+	if (rtg_interpret(&opt, src, ARRAY_LEN(src), 50000000, ret, &out, &err) < 0)
 		fail_msg("%s\n%s", err.msg, out.diagnostics);
 	rtg_output_done(&out);
 	free(ret->out);

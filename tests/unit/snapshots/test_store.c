@@ -131,6 +131,41 @@ static void opens_what_was_published(void **state)
 	assert_int_equal(count(f), 0);
 }
 
+static void code_is_there_or_not(void **state)
+{
+	struct fixture *f = *state;
+	struct snap_manifest m = { 0 };
+	struct snap_new n = SNAP_NEW_NONE;
+	struct snapshot s = SNAPSHOT_NONE;
+	struct snap_entry *v = NULL;
+	char got[4];
+
+	assert_int_equal(make(f, "without", false), 0);
+	assert_int_equal(snap_open(f->fd, "without", &s, NULL), 0);
+	assert_int_equal(s.code_fd, -1);
+	snap_close(&s);
+	assert_int_equal(snap_begin(f->fd, "with", &n, NULL), 0);
+	write_files(f, &n);
+	assert_int_equal(fd_write_full(n.code_fd, "code", 4), 0);
+	describe(&m);
+	assert_int_equal(snap_publish(&n, &m, false, NULL), 0);
+	snap_manifest_done(&m);
+	assert_int_equal(snap_open(f->fd, "with", &s, NULL), 0);
+	assert_int_equal(pread(s.code_fd, got, 4, 0), 4);
+	assert_memory_equal(got, "code", 4);
+	snap_close(&s);
+	assert_int_equal(snap_list(f->fd, &v, NULL), 2);
+	free(v);
+	/* What others could have written does not run; the rest is as good as ever. */
+	assert_int_equal(fchmodat(f->fd, "with/code", 0620, 0), 0);
+	assert_int_equal(snap_open(f->fd, "with", &s, NULL), 0);
+	assert_int_equal(s.code_fd, -1);
+	snap_close(&s);
+	assert_int_equal(snap_remove(f->fd, "with", NULL), 0);
+	assert_int_equal(snap_remove(f->fd, "without", NULL), 0);
+	assert_int_equal(count(f), 0);
+}
+
 static void second_maker_finds_out(void **state)
 {
 	struct fixture *f = *state;
@@ -364,6 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(opens_what_was_published),
+		T(code_is_there_or_not),
 		T(second_maker_finds_out),
 		T(survives_a_killed_maker),
 		T(killed_at_any_system_call_leaves_a_whole_one_or_none),

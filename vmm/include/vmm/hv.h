@@ -217,6 +217,17 @@ struct hv_ops {
 	 */
 	void (*dirty_sync)(struct hv_vm *vm);
 
+	/*
+	 * What the back end has made of the guest's code, for machines that go on from here (NULL: it
+	 * makes nothing). code_forget: make it anew from now on, so that only what runs later is kept;
+	 * any thread. code_save: to a fresh file; all vCPUs stopped. code_load: from a file that nobody
+	 * untrusted could write, behind set_state, before any vCPU has run; a failure leaves the vCPU as
+	 * it was.
+	 */
+	void (*code_forget)(struct hv_vcpu *vcpu);
+	int (*code_save)(struct hv_vcpu *vcpu, int fd, struct err *err);
+	int (*code_load)(struct hv_vcpu *vcpu, int fd, struct err *err);
+
 	/* Interrupt controllers outside the vCPU (IOAPIC, PIC), saved with the VM. All vCPUs stopped. */
 	const struct state_desc *irqchip_state;
 	void *(*irqchip_obj)(struct hv_vm *vm);

@@ -51,6 +51,9 @@ struct vm_saved {
 	/* Called when all that the machine knows was asked for: refuse what is left over. */
 	int (*check)(void *opaque, struct err *err);
 	int memory_fd; /* laid out as vm_memory() says */
+	/* Of vm_code_save(), from where nobody untrusted can write. What is no good is not used. */
+	bool has_code;
+	int code_fd;
 };
 
 /* A virtio-fs device. */
@@ -203,6 +206,15 @@ int vm_save(struct vm *vm,
 	    int (*put)(void *opaque, const char *name, uint32_t instance, const void *data,
 		       size_t len, struct err *err),
 	    void *opaque, struct err *err);
+
+/*
+ * What the software CPU has made of the guest's code: so that machines which go on from here need not
+ * make it again. vm_code_forget() begins anew with what runs from now on; any thread; false: there will be none.
+ * vm_code_save() writes it to a fresh, empty file, which stays empty where there is none; quiesced.
+ * Return: 0; negative errno.
+ */
+bool vm_code_forget(struct vm *vm);
+int vm_code_save(struct vm *vm, int fd, struct err *err);
 
 /* Guest memory in the order of a snapshot's file. */
 #define VM_MEMORY_PARTS 3

@@ -34,7 +34,7 @@ static void go_linked(struct jit *j, const struct op *head, unsigned dir)
 	jit_exit_to(j, COND_LE, dir ? JIT_STOP1 : JIT_STOP0);
 	emit_alu_imm(e, 3, 5, RAX, head->left);
 	emit_rm(e, 3, 0x89, RAX, RDI, CPU_DISP(budget));
-	emit_mov_imm(e, RSI, (uintptr_t)(head + 1));
+	emit_address(e, RSI, head + 1);
 	jump_op(e);
 }
 
@@ -58,7 +58,7 @@ static void go_unlinked(struct jit *j, const struct op_exit *x, unsigned dir)
 {
 	struct emit *e = &j->e;
 
-	emit_mov_imm(e, RAX, (uintptr_t)&x->link[dir]);
+	emit_address(e, RAX, &x->link[dir]);
 	emit_rm(e, 3, 0x8b, RSI, RAX, 0);
 	emit_rr(e, 3, 0x85, RSI, RSI);
 	jit_exit_to(j, COND_E, dir ? JIT_FOLLOW1 : JIT_FOLLOW0);
@@ -76,7 +76,7 @@ static void go_across(struct jit *j, const struct op_exit *x, unsigned dir)
 		jit_exit_to(j, -1, follow);
 		return;
 	}
-	emit_mov_imm(e, RAX, (uintptr_t)x);
+	emit_address(e, RAX, x);
 	emit_rm(e, 3, 0x8b, RCX, RDI, CPU_DISP(code_gen) + 8 * j->half);
 	emit_rm(e, 3, 0x3b, RCX, RAX, offsetof(struct op_exit, xgen) + 8 * dir);
 	jit_exit_to(j, COND_NE, follow);
@@ -132,13 +132,13 @@ static void check_across(struct jit *j, const struct op_exit *x, unsigned dir)
 	unsigned page = jit_use(j, GUEST_PAGE_VA);
 	struct emit *e = &j->e;
 
-	emit_mov_imm(e, RAX, (uintptr_t)x);
+	emit_address(e, RAX, x);
 	emit_rm(e, 3, 0x8b, RCX, RDI, CPU_DISP(code_gen) + 8 * j->half);
 	emit_rm(e, 3, 0x3b, RCX, RAX, offsetof(struct op_exit, xgen) + 8 * dir);
 	jit_exit_to(j, COND_NE, follow);
 	emit_rm(e, 3, 0x3b, page, RAX, offsetof(struct op_exit, xfrom) + 8 * dir);
 	jit_exit_to(j, COND_NE, follow);
-	emit_mov_imm(e, RCX, (uintptr_t)j->parts[j->part + 1].block->ops);
+	emit_address(e, RCX, j->parts[j->part + 1].block->ops);
 	emit_rm(e, 3, 0x3b, RCX, RAX, offsetof(struct op_exit, xlink) + 8 * dir);
 	jit_exit_to(j, COND_NE, follow);
 	j->flags_live = false;
@@ -192,7 +192,7 @@ static void find_target(struct jit *j)
 	emit_alu_imm(e, 2, 4, RDX, (1 << TARGET_CACHE_BITS) - 1);
 	emit_rr(e, 2, 0xc1, 4, RDX);
 	emit8(e, 5);
-	emit_mov_imm(e, RAX, (uintptr_t)j->code->targets);
+	emit_address(e, RAX, j->code->targets);
 	emit_rr(e, 3, 0x03, RDX, RAX);
 	emit_rm(e, 3, 0x3b, RBX, RDX, offsetof(struct target_entry, rip));
 	jit_exit_to(j, COND_NE, JIT_HANDLER);

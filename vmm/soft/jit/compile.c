@@ -7,16 +7,14 @@
 #include "soft/jit/jit_priv.h"
 #include "soft/stub.h"
 
-#define JIT_ARENA_BYTES	    (32 * MIB)
-#define JIT_COLD_START	    (20 * MIB) /* code that is seldom run lies behind */
 #define JIT_BLOCK_BYTES	    (24 * KIB) /* the most one translation may come to, of either kind */
 #define JIT_THRESHOLD	    40	       /* entries before a block is translated */
 #define JIT_TRACE_THRESHOLD 1000       /* and more before it is again, with what follows on it */
 
 void jit_reset(struct block_cpu *code)
 {
-	code->jit_used = 0;
-	code->jit_cold_used = JIT_COLD_START;
+	code->jit_used = code->jit_kept;
+	code->jit_cold_used = JIT_COLD_START + code->jit_cold_kept;
 }
 
 int jit_cpu_new(struct cpu *cpu, struct err *err)
@@ -24,7 +22,8 @@ int jit_cpu_new(struct cpu *cpu, struct err *err)
 	jit_reset(cpu->code);
 	cpu->code->jit_threshold = JIT_THRESHOLD;
 	cpu->code->jit_trace_threshold = JIT_TRACE_THRESHOLD;
-	return execmem_init(&cpu->code->jit, "husk-jit", JIT_ARENA_BYTES, err);
+	return execmem_init(&cpu->code->jit, "husk-jit", JIT_ARENA_BYTES,
+			    (uint8_t *)cpu->code + CODE_ARENA_BYTES, err);
 }
 
 void jit_cpu_free(struct cpu *cpu)
@@ -69,7 +68,7 @@ static bool template(struct jit *j)
 /* mov rsi, op; then on to a function that takes it. */
 static void load_op(struct emit *e, const struct op *op)
 {
-	emit_mov_imm(e, RSI, (uintptr_t)op);
+	emit_address(e, RSI, op);
 }
 
 static bool is_branch(const struct insn *in)
@@ -91,7 +90,7 @@ static const struct op *jit_hot(struct cpu *cpu, const struct op *op);
 /* Count, and translate again when the count is up. */
 static void count(struct jit *j)
 {
-	emit_mov_imm(&j->e, RAX, (uintptr_t)&j->ops[-1].disp);
+	emit_address(&j->e, RAX, &j->ops[-1].disp);
 	emit8(&j->e, 0xff); /* dec dword [rax] */
 	emit_mem(&j->e, 1, RAX, 0);
 	jit_exit_to(j, COND_E, JIT_HOT);
@@ -176,6 +175,17 @@ static void emit_side(struct jit *j, const struct jit_exit *x)
 	j->in_cold = false;
 }
 
+/* RAX = @fn, which may have been translated before. */
+static void load_fn(const struct jit *j, struct emit *e, op_fn fn)
+{
+	const struct execmem *m = &j->code->jit;
+
+	if ((uintptr_t)fn - (uintptr_t)m->rx < m->size)
+		emit_address(e, RAX, (const void *)(uintptr_t)fn);
+	else
+		emit_function(e, RAX, (uintptr_t)fn);
+}
+
 static void emit_exit(struct jit *j, const struct jit_exit *x)
 {
 	const struct op *op = x->op;
@@ -189,7 +199,7 @@ static void emit_exit(struct jit *j, const struct jit_exit *x)
 	case JIT_FOLLOW1:
 		load_op(e, op);
 		emit_mov_imm(e, RDX, x->kind == JIT_FOLLOW1);
-		emit_mov_imm(e, RAX, (uintptr_t)op_follow);
+		emit_function(e, RAX, (uintptr_t)op_follow);
 		emit8(e, 0xff);
 		emit8(e, 0xe0); /* jmp rax */
 		return;
@@ -202,7 +212,7 @@ static void emit_exit(struct jit *j, const struct jit_exit *x)
 	}
 	if (x->kind != JIT_STOP_HEAD)
 		load_op(e, op);
-	emit_mov_imm(e, RAX, (uintptr_t)fn);
+	load_fn(j, e, fn);
 	emit8(e, 0xff);
 	emit8(e, 0xe0);
 }
@@ -231,18 +241,6 @@ static void emit_exits(struct jit *j)
 	}
 }
 
-/* No room left: have the outer loop drop all blocks of this vCPU. */
-static void start_over(struct cpu *cpu)
-{
-	struct block_cpu *code = cpu->code;
-
-	pthread_mutex_lock(&code->lock);
-	code->n_queue = INVAL_QUEUE + 1;
-	atomic_store(&code->pending, true);
-	pthread_mutex_unlock(&code->lock);
-	cpu_attention(cpu);
-}
-
 static void publish(struct block_cpu *code, struct jit *j, const uint32_t *entries)
 {
 	uint8_t *start = code->jit.rx + code->jit_used;
@@ -254,6 +252,14 @@ static void publish(struct block_cpu *code, struct jit *j, const uint32_t *entri
 	code->jit_cold_used += j->cold.len;
 }
 
+static struct emit emit_at(const struct block_cpu *code, size_t off)
+{
+	return (struct emit){ .at = code->jit.rw + off,
+			      .room = JIT_BLOCK_BYTES,
+			      .run = code->jit.rx + off,
+			      .exe = &code->exe_base };
+}
+
 /* The block by itself, counting, or with @trace as the first of a trace. */
 static void translate(struct cpu *cpu, struct block *b, bool trace)
 {
@@ -263,7 +269,7 @@ static void translate(struct cpu *cpu, struct block *b, bool trace)
 
 	if (JIT_COLD_START - code->jit_used < JIT_BLOCK_BYTES ||
 	    JIT_ARENA_BYTES - code->jit_cold_used < JIT_BLOCK_BYTES) {
-		start_over(cpu);
+		block_flush_soon(cpu); /* no room left: all over again */
 		return;
 	}
 	j = calloc(1, sizeof(*j));
@@ -273,9 +279,8 @@ static void translate(struct cpu *cpu, struct block *b, bool trace)
 	j->ops = b->ops + 1;
 	j->half = cpu->page_va >> 63;
 	j->entry = ~0U;
-	j->e = (struct emit){ .at = code->jit.rw + code->jit_used, .room = JIT_BLOCK_BYTES };
-	j->cold =
-		(struct emit){ .at = code->jit.rw + code->jit_cold_used, .room = JIT_BLOCK_BYTES };
+	j->e = emit_at(code, code->jit_used);
+	j->cold = emit_at(code, code->jit_cold_used);
 	if (jit_select(cpu, j, b, trace)) {
 		emit_ops(j, entries, cpu->cc.op, !trace);
 		emit_exits(j);
@@ -296,14 +301,19 @@ void jit_watch(struct cpu *cpu, struct block *b)
 	b->ops[1].fn = jit_warm;
 }
 
+void jit_translate(struct cpu *cpu, struct block *b)
+{
+	b->ops[0].disp = cpu->code->jit_trace_threshold;
+	b->ops[1].fn = b->ops[0].fn;
+	translate(cpu, b, false);
+}
+
 const struct op *jit_warm(struct cpu *cpu, const struct op *op)
 {
 	struct block *b = op[-1].block;
 
 	if (--b->ops[0].disp <= 0) {
-		b->ops[0].disp = cpu->code->jit_trace_threshold;
-		b->ops[1].fn = b->ops[0].fn;
-		translate(cpu, b, false);
+		jit_translate(cpu, b);
 		OP_GO(op);
 	}
 	return b->ops[0].fn(cpu, op);

@@ -14,6 +14,8 @@ struct emit {
 	uint8_t *at; /* writable view */
 	uint32_t len, room;
 	bool overflow;
+	const uint8_t *run;   /* where what is at @at will run */
+	const uintptr_t *exe; /* the word with the program's base, in reach of @run */
 };
 
 static inline void emit_bytes(struct emit *e, const void *bytes, unsigned n)
@@ -113,6 +115,34 @@ static inline void emit_mov_imm(struct emit *e, unsigned reg, uint64_t v)
 		emit8(e, 0xb8 | (reg & 7));
 		emit64(e, v);
 	}
+}
+
+/*
+ * Nothing below holds an address: host code is the same wherever it and the program lie.
+ */
+
+/* Operand [rip + distance to @p], the last of its instruction; @p is in reach. */
+static inline void emit_rip(struct emit *e, unsigned reg, const void *p)
+{
+	emit8(e, (reg & 7) << 3 | 5);
+	emit32(e, (uint32_t)((uintptr_t)p - (uintptr_t)(e->run + e->len + 4)));
+}
+
+/* reg = @p, which is in reach. */
+static inline void emit_address(struct emit *e, unsigned reg, const void *p)
+{
+	emit_prefix(e, 3, reg, 0, 0, false);
+	emit8(e, 0x8d);
+	emit_rip(e, reg, p);
+}
+
+/* reg = a function of this program. Flags stay. */
+static inline void emit_function(struct emit *e, unsigned reg, uintptr_t fn)
+{
+	emit_prefix(e, 3, reg, 0, 0, false);
+	emit8(e, 0x8b);
+	emit_rip(e, reg, e->exe);
+	emit_rm(e, 3, 0x8d, reg, reg, (int32_t)(fn - *e->exe));
 }
 
 /* Group-1 arithmetic with an immediate: reg op= imm (sign-extended from 32 bits). */

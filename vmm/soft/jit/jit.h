@@ -25,6 +25,8 @@
 
 #include "soft/block_priv.h"
 
+#define JIT_COLD_START	(20 * MIB) /* code that is seldom run lies behind */
+
 /* Memory for code of one vCPU; -ENOMEM leaves the interpreter alone. */
 int jit_cpu_new(struct cpu *cpu, struct err *err);
 void jit_cpu_free(struct cpu *cpu);
@@ -34,6 +36,9 @@ void jit_reset(struct block_cpu *code);
 
 /* First handler of a block that is not translated yet; its own is in the head's fn. */
 const struct op *jit_warm(struct cpu *cpu, const struct op *op);
+
+/* Translate a block with jit_warm() in front, however often it has run. */
+void jit_translate(struct cpu *cpu, struct block *b);
 
 /* Put jit_warm() in front of a new block. */
 void jit_watch(struct cpu *cpu, struct block *b);

@@ -64,7 +64,7 @@ void jit_call(struct jit *j, uintptr_t fn)
 	struct emit *e = &j->e;
 
 	emit8(e, 0x57); /* push rdi: aligns the stack too, see run_op() */
-	emit_mov_imm(e, RAX, fn);
+	emit_function(e, RAX, fn);
 	emit8(e, 0xff);
 	emit8(e, 0xd0); /* call rax */
 	emit8(e, 0x5f); /* pop rdi */
