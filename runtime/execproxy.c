@@ -123,9 +123,10 @@ static void send_size(void *opaque, unsigned rows, unsigned cols)
 	/* With a console socket the size is that of the terminal, not of our streams. */
 	if (p->slave >= 0 && p->master < 0)
 		console_size(p->slave, &rows, &cols);
-	control_send(p->control_fd, &(struct control_msg){ .op = CONTROL_RESIZE,
-							   .arg0 = (int)rows,
-							   .arg1 = (int)cols });
+	if (rows && cols)
+		control_send(p->control_fd, &(struct control_msg){ .op = CONTROL_RESIZE,
+								   .arg0 = (int)rows,
+								   .arg1 = (int)cols });
 }
 
 int execproxy_wait(struct execproxy *p, struct err *err)

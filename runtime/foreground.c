@@ -83,8 +83,7 @@ static void resize(const struct staying *s)
 
 	foreground_size(s->terminal);
 	console_size(STDIN_FILENO, &rows, &cols);
-	if (!rows || !cols)
-		return;
+	/* Without a terminal of ours it is for the other side to know one. */
 	if (s->ops->resize)
 		s->ops->resize(s->ops->opaque, rows, cols);
 }
