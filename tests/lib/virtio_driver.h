@@ -73,9 +73,9 @@ unsigned driver_used(struct driver *d, unsigned queue);
 /* Of used element @i: the chain's first descriptor, and the bytes written. */
 uint32_t driver_used_id(struct driver *d, unsigned queue, unsigned i);
 uint32_t driver_used_len(struct driver *d, unsigned queue, unsigned i);
-/* Whether the queue's used index is @n within some seconds. */
+/* Whether the queue's used index is @n before long. */
 bool driver_wait_used(struct driver *d, unsigned queue, unsigned n);
-/* Whether @n interrupts have come within some seconds; they follow the used index, they don't come with it. */
+/* Whether @n interrupts come before long; they follow the used index, they don't come with it. */
 bool driver_wait_irqs(struct driver *d, unsigned n);
 
 #endif

@@ -22,10 +22,10 @@ static bool never(const void *arg)
 	return false;
 }
 
-/* Longer than any watch, and no other thread's doing: as if the machine had stood still. */
+/* Longer than its watch, and no other thread's doing: as if the machine had stood still. */
 static bool after_a_nap(const void *arg)
 {
-	const struct timespec nap = { .tv_nsec = 1000000 };
+	const struct timespec nap = { .tv_nsec = 100 * NSEC_PER_MSEC };
 	unsigned *n = *(unsigned *const *)arg;
 
 	if (++*n == 2)
@@ -64,7 +64,7 @@ static void time_that_nobody_had_is_no_preemption(void **state)
 	unsigned n = 0, *p = &n;
 
 	/* PREEMPTED is the machine's doing. */
-	assert_int_not_equal(watch_run(100000, after_a_nap, &p), WATCH_MISSED);
+	assert_int_not_equal(watch_run(50 * NSEC_PER_MSEC, after_a_nap, &p), WATCH_MISSED);
 }
 
 /* Two threads that both want the one processor they may use. */

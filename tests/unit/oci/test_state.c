@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "oci/features.h"
 #include "oci/hooks.h"
 #include "oci/state.h"
@@ -136,12 +135,11 @@ static void failing_hook_says_how(void **state)
 
 static void hook_that_hangs_is_killed_with_its_children(void **state)
 {
-	uint64_t start = clock_monotonic_ns();
 	struct err err = { 0 };
 
-	assert_int_equal(run_shell("sleep 60 & sleep 60", 1, "{}", &err), -ETIMEDOUT);
+	/* A child left behind would hold the pipe of its messages: for longer than this test may last. */
+	assert_int_equal(run_shell("sleep 10000 & sleep 10000", 1, "{}", &err), -ETIMEDOUT);
 	assert_string_equal(err.msg, "not done after 1 seconds");
-	assert_true(clock_monotonic_ns() - start < 10 * NSEC_PER_SEC);
 }
 
 static void missing_hook_is_named(void **state)

@@ -348,7 +348,8 @@ static void links_swapped_in_are_never_followed(void **state)
 	file_write("root/swap/secret", "not the canary");
 	(void)!symlink(path_of("canary"), s.other);
 	pthread_create(&thread, NULL, swapper_main, &s);
-	for (int i = 0; i < 1000; i++) {
+	/* More, if the other thread never lets one through. */
+	for (int i = 0; i < 1000 || (!n_open && i < 100000); i++) {
 		uint64_t dir = fc_lookup(&c, 1, "swap", NULL), file, fh;
 		struct fuse_mknod_in mk = { .mode = S_IFREG | 0600 };
 

@@ -12,9 +12,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "base/clock.h"
 #include "fuse/wire.h"
 #include "fuse_client.h"
+#include "look.h"
 
 static struct fuse_client c;
 
@@ -107,10 +107,8 @@ static void burst_fill(struct burst *b)
 
 static bool wait_done(unsigned want)
 {
-	uint64_t end = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
-
-	while (n_done < want && clock_monotonic_ns() < end)
-		usleep(100);
+	for (unsigned looks = 0; n_done < want && look_again(&looks);)
+		;
 	return n_done == want;
 }
 
@@ -292,10 +290,8 @@ static void lane_submit(unsigned from, unsigned to, bool lazy)
 
 static bool wait_for(const _Atomic unsigned *n, unsigned want)
 {
-	uint64_t end = clock_monotonic_ns() + 10 * NSEC_PER_SEC;
-
-	while (*n < want && clock_monotonic_ns() < end)
-		usleep(100);
+	for (unsigned looks = 0; *n < want && look_again(&looks);)
+		;
 	return *n >= want;
 }
 

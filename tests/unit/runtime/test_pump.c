@@ -49,7 +49,7 @@ static int setup(void **state)
 	if (!f || loop_new(&f->loop, NULL) < 0 ||
 	    loop_timer_init(f->loop, &f->end, on_deadline, f) < 0)
 		return -1;
-	loop_timer_set(&f->end, clock_monotonic_ns() + 20 * NSEC_PER_SEC);
+	loop_timer_set(&f->end, clock_monotonic_ns() + 60 * NSEC_PER_SEC);
 	f->in = f->out = -1;
 	*state = f;
 	return 0;

@@ -4,12 +4,11 @@
 #include "test.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/clock.h"
+#include "look.h"
 #include "virtio_driver.h"
 
 #define N_QUEUES      3
@@ -19,7 +18,6 @@
 #define N_RESETS      300
 #define EVENT_IDX     (1ULL << 29)
 #define AVAIL_EVENT   (0x2000 + 4 + 8 * DRIVER_SIZE)
-#define WAIT_NS	      (10 * NSEC_PER_SEC)
 #define REQUEST_BYTES 40
 
 /* Workers that sleep until they are woken: a wake-up that does not come is seen. */
@@ -150,13 +148,11 @@ static void send_one(unsigned queue, unsigned i)
 
 static bool wait_ahead(unsigned queue, unsigned sent, unsigned ahead)
 {
-	uint64_t end = clock_monotonic_ns() + WAIT_NS;
+	unsigned looks = 0;
 
-	while ((uint16_t)(sent - driver_used(&d, queue)) > ahead) {
-		if (clock_monotonic_ns() > end)
+	while ((uint16_t)(sent - driver_used(&d, queue)) > ahead)
+		if (!look_again(&looks))
 			return false;
-		sched_yield();
-	}
 	return true;
 }
 
@@ -193,10 +189,10 @@ static void all_queues_at_once_lose_nothing(void **state)
 
 static bool wait_reset(void)
 {
-	uint64_t end = clock_monotonic_ns() + WAIT_NS;
+	unsigned looks = 0;
 
 	while (driver_rd(&d, DRIVER_STATUS))
-		if (clock_monotonic_ns() > end)
+		if (!look_again(&looks))
 			return false;
 	return true;
 }

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/fd.h"
+#include "look.h"
 #include "virtio_driver.h"
 
 #define RX	    0
@@ -274,7 +275,7 @@ static void holds_packets_until_the_tap_takes_them(void **state)
 	while (n < DRIVER_SIZE) {
 		struct pollfd p = { .fd = f->tap[1], .events = POLLIN };
 
-		assert_int_equal(poll(&p, 1, 10000), 1);
+		assert_int_equal(poll(&p, 1, 60000), 1);
 		assert_int_equal(left(f), 60000);
 		n++;
 	}
@@ -338,8 +339,8 @@ static void bad_receive_buffers_need_a_reset(void **state)
 		driver_desc(&f->d, RX, 0, RX_AT(0), how ? 0x800 : HDR - 1, !how, false);
 		driver_offer(&f->d, RX, 0);
 		driver_wr(&f->d, DRIVER_QUEUE_NOTIFY, RX);
-		for (unsigned i = 0; i < 1000000 && driver_rd(&f->d, DRIVER_STATUS) == 15; i++)
-			sched_yield();
+		for (unsigned n = 0; driver_rd(&f->d, DRIVER_STATUS) == 15 && look_again(&n);)
+			;
 		assert_int_equal(driver_rd(&f->d, DRIVER_STATUS) & 0x40, 0x40);
 	}
 	/* Taken buffers are forgotten by a reset. */

@@ -102,15 +102,18 @@ static void a_kick_ends_a_loop_and_a_sleep(void **state)
 static void an_idle_vcpu_costs_nothing(void **state)
 {
 	struct fixture *f = *state;
-	struct later l = { f, 100000, -1 };
-	uint64_t before;
+	struct later l = { f, 200000, -1 };
+	uint64_t used, took;
 	pthread_t t;
 
 	LOAD(f, 0xf4);
+	took = clock_monotonic_ns();
+	used = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	pthread_create(&t, NULL, do_later, &l);
-	before = clock_ns(CLOCK_THREAD_CPUTIME_ID);
 	assert_int_equal(run(f), HV_EXIT_INTERRUPTED);
-	assert_true(clock_ns(CLOCK_THREAD_CPUTIME_ID) - before < 20 * NSEC_PER_MSEC);
+	used = clock_ns(CLOCK_THREAD_CPUTIME_ID) - used;
+	took = clock_monotonic_ns() - took;
+	assert_true(used < took / 2); /* time that a busy host took away counts in both */
 	pthread_join(t, NULL);
 }
 
@@ -221,7 +224,7 @@ static void tscs_that_agree_agree_after_a_restore(void **state)
 {
 	struct fixture *f = *state;
 	struct hv_vcpu_state s[2];
-	uint64_t a, b;
+	uint64_t a, b, c;
 
 	for (unsigned i = 0; i < 2; i++) {
 		hv_soft_ops.get_state(f->vcpus[i], &s[i]);
@@ -235,7 +238,8 @@ static void tscs_that_agree_agree_after_a_restore(void **state)
 	}
 	a = cpu_tsc(&f->vcpus[0]->cpu);
 	b = cpu_tsc(&f->vcpus[1]->cpu);
-	assert_true(a >= 1ULL << 50 && b >= a && b - a < FIX_TSC_KHZ); /* under 1 ms apart */
+	c = cpu_tsc(&f->vcpus[0]->cpu);
+	assert_true(a >= 1ULL << 50 && b >= a && c >= b);
 	assert_true(f->vcpus[0]->cpu.tsc_offset == f->vcpus[1]->cpu.tsc_offset);
 }
 
@@ -260,7 +264,7 @@ static void kvm_clock_page_gives_the_guests_time(void **state)
 	struct fixture *f = *state;
 	struct cpu *cpu = fix_cpu(f);
 	uint8_t page[32];
-	uint64_t tsc, ns, want;
+	uint64_t tsc, ns, want, start;
 	int8_t shift;
 
 	kvmclock_write(cpu, 0x4b564d01, 0x5000 | 1);
@@ -272,10 +276,13 @@ static void kvm_clock_page_gives_the_guests_time(void **state)
 	tsc = cpu_tsc(cpu) - le64_load(page + 8);
 	tsc = shift < 0 ? tsc >> -shift : tsc << shift;
 	ns = (uint64_t)((unsigned __int128)tsc * le32_load(page + 24) >> 32) + le64_load(page + 16);
-	assert_in_range(ns, want, want + NSEC_PER_MSEC);
-	kvmclock_write(cpu, 0x4b564d00, 0x6000);
-	gmem_read(f->mem, 0x6000, page, 12);
-	want = clock_realtime_ns() - soft_clock_ns(cpu->vm->clock);
+	assert_in_range(ns, want, soft_clock_ns(cpu->vm->clock));
+	do { /* a second between two looks at clocks is not the guest's fault */
+		start = clock_monotonic_ns();
+		kvmclock_write(cpu, 0x4b564d00, 0x6000);
+		gmem_read(f->mem, 0x6000, page, 12);
+		want = clock_realtime_ns() - soft_clock_ns(cpu->vm->clock);
+	} while (clock_monotonic_ns() - start > NSEC_PER_SEC / 2);
 	assert_in_range(le32_load(page + 4) + 1, want / NSEC_PER_SEC, want / NSEC_PER_SEC + 2);
 	kvmclock_write(cpu, 0x4b564d01, ~0ULL); /* outside memory: nothing happens */
 }
@@ -310,7 +317,7 @@ static void msrs_refuse_what_hardware_refuses(void **state)
 		{ 0x12345, 0, false }, /* no such register */
 		{ 0x830, 0, false },   /* x2APIC off */
 	};
-	uint64_t val;
+	uint64_t val, start;
 
 	for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
 		if (msr_write(cpu, cases[i].msr, cases[i].val) != cases[i].ok)
@@ -321,9 +328,11 @@ static void msrs_refuse_what_hardware_refuses(void **state)
 		}
 	}
 	assert_false(msr_read(cpu, 0x12345, &val));
+	start = clock_monotonic_ns();
 	assert_true(msr_write(cpu, 0x10, 1000));
 	assert_true(msr_read(cpu, 0x10, &val));
-	assert_in_range(val, 1000, 1000 + FIX_TSC_KHZ);
+	start = clock_monotonic_ns() - start;
+	assert_in_range(val, 1000, 1000 + (start + 1) * FIX_TSC_KHZ / 1000000);
 }
 
 static void bad_configurations_are_refused(void **state)

@@ -159,7 +159,7 @@ static void each_way_to_end_has_its_reason(void **state)
 
 		start(f, cases[i].script);
 		pfd.fd = vm_exit_fd(f->vm);
-		assert_int_equal(poll(&pfd, 1, 10000), 1);
+		assert_int_equal(poll(&pfd, 1, 60000), 1);
 		vm_wait(f->vm, &end);
 		assert_int_equal(end.reason, cases[i].reason);
 		vm_free(f->vm);
