@@ -15,9 +15,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -80,7 +82,7 @@ void guest_checkpoint_held(struct guest *g)
 	if (g->hold_state == HOLD_ASKED) {
 		vm_hold(g->vm);
 		g->hold_state = HOLD_REACHED;
-		pthread_cond_signal(&g->hold_cond);
+		(void)eventfd_write(g->hold_fd, 1);
 	}
 	pthread_mutex_unlock(&g->lock);
 }
@@ -100,23 +102,26 @@ static int hold_guest(struct guest *g, struct err *err)
 					 .answer_len = 4,
 					 .timeout_ns = HOLD_TIMEOUT_SEC * NSEC_PER_SEC,
 					 .fn = on_hold_over };
-	struct timespec end;
+	struct pollfd p[] = { { .fd = g->hold_fd, .events = POLLIN },
+			      { .fd = vm_exit_fd(g->vm), .events = POLLIN } };
+	eventfd_t count;
 	bool reached;
-	int r = 0;
+	int r;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += HOLD_TIMEOUT_SEC;
 	pthread_mutex_lock(&g->lock);
 	g->hold_state = HOLD_ASKED;
 	pthread_mutex_unlock(&g->lock);
-	if (bell_ring(&g->bells, &q) < 0)
-		r = -ENOMEM;
+	r = bell_ring(&g->bells, &q);
+	if (r == 0 && poll(p, ARRAY_LEN(p), HOLD_TIMEOUT_SEC * 1000) <= 0)
+		r = -ETIMEDOUT;
 	pthread_mutex_lock(&g->lock);
-	while (g->hold_state == HOLD_ASKED && r == 0)
-		r = -pthread_cond_clockwait(&g->hold_cond, &g->lock, CLOCK_MONOTONIC, &end);
 	reached = g->hold_state == HOLD_REACHED;
 	g->hold_state = HOLD_NONE;
 	pthread_mutex_unlock(&g->lock);
+	(void)eventfd_read(g->hold_fd, &count);
+	if (p[1].revents)
+		return err_set(err, -ESRCH,
+			       "the machine ended before the container's processes stood still");
 	return reached ? 0 : err_errno(err, -r, "hold the container's processes");
 }
 

@@ -85,7 +85,7 @@ struct guest {
 	_Atomic uint32_t hold; /* the signal behind which the vCPUs stop, once; 0: none */
 	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */
 	enum { HOLD_NONE, HOLD_ASKED, HOLD_REACHED } hold_state;
-	pthread_cond_t hold_cond;
+	int hold_fd; /* eventfd: they have */
 	/* What the guest reads from the mailbox: vCPU threads, the device's lock. */
 	uint64_t clock_ns;   /* whose high half it reads next */
 	atomic_bool renewed; /* a restored guest has not asked yet for: */

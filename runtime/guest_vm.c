@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -393,7 +394,9 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal, .read = on_read };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = guest_port_connect };
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_cond_init(&g->hold_cond, NULL);
+	g->hold_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (g->hold_fd < 0)
+		return err_errno(err, errno, "guest: eventfd");
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
 		g->ports[i].fd = -1;
 	*ret = g;

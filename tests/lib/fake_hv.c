@@ -6,6 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/checked.h"
 
 struct hv_vm {
 	struct hv_vm_config config;
@@ -81,6 +85,28 @@ void fake_idle(struct fake_vcpu *vcpu)
 		pthread_cond_wait(&hv->cond, &hv->lock);
 	hv->kicked = false;
 	pthread_mutex_unlock(&hv->lock);
+}
+
+int fake_kernel(void)
+{
+	uint8_t elf[64 + 56 + 8] = { 0x7f, 'E', 'L', 'F', 2, 1, 1 };
+	int fd = memfd_create("kernel", MFD_CLOEXEC);
+
+	le16_store(elf + 16, 2);
+	le16_store(elf + 18, 62);
+	le64_store(elf + 24, 0x100000);
+	le64_store(elf + 32, 64);
+	le16_store(elf + 54, 56);
+	le16_store(elf + 56, 1);
+	le32_store(elf + 64, 1);
+	le64_store(elf + 64 + 8, 120);
+	le64_store(elf + 64 + 24, 0x100000);
+	le64_store(elf + 64 + 32, 1);
+	le64_store(elf + 64 + 40, 8192);
+	elf[120] = 0xf4;
+	if (fd < 0 || write(fd, elf, sizeof(elf)) != (ssize_t)sizeof(elf))
+		return -1;
+	return fd;
 }
 
 static int fake_vm_new(const struct hv_vm_config *config, struct hv_vm **ret, struct err *err)

@@ -19,6 +19,8 @@ typedef enum hv_exit_reason (*fake_script_fn)(struct fake_vcpu *vcpu, void *opaq
 extern const struct hv_ops fake_hv_ops;
 
 void fake_hv_script(fake_script_fn fn, void *opaque);
+/* An ELF64 program of one byte at 1 MiB, open. Return: it, the caller's; -1. */
+int fake_kernel(void);
 
 /* For scripts. */
 const struct hv_bus_ops *fake_vcpu_bus(const struct fake_vcpu *vcpu, void **ret_opaque);

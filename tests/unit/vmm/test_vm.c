@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -21,33 +20,10 @@ struct fixture {
 	struct console_backend serial;
 	int in[2], out[2];
 	struct vm *vm;
-	unsigned n_runs; /* atomic */
+	unsigned n_runs;					/* atomic */
 	unsigned n_entered[VM_THREAD_STARTER + 1], n_runs_then; /* atomic */
 	int refuse;						/* a thread, or -1 */
 };
-
-/* An ELF64 program of one byte at 1 MiB. */
-static int make_kernel(void)
-{
-	uint8_t elf[64 + 56 + 8] = { 0x7f, 'E', 'L', 'F', 2, 1, 1 };
-	int fd = memfd_create("kernel", MFD_CLOEXEC);
-
-	le16_store(elf + 16, 2);
-	le16_store(elf + 18, 62);
-	le64_store(elf + 24, 0x100000);
-	le64_store(elf + 32, 64);
-	le16_store(elf + 54, 56);
-	le16_store(elf + 56, 1);
-	le32_store(elf + 64, 1);
-	le64_store(elf + 64 + 8, 120);
-	le64_store(elf + 64 + 24, 0x100000);
-	le64_store(elf + 64 + 32, 1);
-	le64_store(elf + 64 + 40, 8192);
-	elf[120] = 0xf4;
-	if (fd < 0 || write(fd, elf, sizeof(elf)) != (ssize_t)sizeof(elf))
-		return -1;
-	return fd;
-}
 
 static int setup(void **state)
 {
@@ -59,7 +35,7 @@ static int setup(void **state)
 	f->config = (struct vm_config){ .hv = &fake_hv_ops,
 					.ram_bytes = 16 * MIB,
 					.n_vcpus = 1,
-					.kernel = { .fd = make_kernel(), .name = "test.elf" },
+					.kernel = { .fd = fake_kernel(), .name = "test.elf" },
 					.initrd = { .fd = -1 },
 					.cmdline = "hello",
 					.virtio_rng = true };
@@ -296,7 +272,8 @@ static void serial_input_reaches_the_guest_with_an_interrupt(void **state)
 	assert_true(fake_hv_edges(LAYOUT_GSI_COM1) >= 1);
 }
 
-/* A back end that takes notifications off the vCPUs' hands: asked for each queue, also if it refuses. */
+/* A back end that takes notifications off the vCPUs' hands: asked for each queue, also if it
+ * refuses. */
 static struct hv_ioevent asked[8];
 static unsigned n_asked;
 
