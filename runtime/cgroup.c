@@ -21,6 +21,8 @@
 
 #define CGROUP_ROOT	   "/sys/fs/cgroup"
 #define CGROUP2_MAGIC	   0x63677270
+#define MADE_MODE	   01755 /* the sticky bit says that this program made it */
+#define MAKE_TRIES	   100
 #define REMOVE_TRIES	   100
 #define REMOVE_WAIT_NS	   20000000
 
@@ -55,97 +57,114 @@ static int dir_of(char *buf, const char *controller, const char *path)
 	return n < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-static int write_text(const char *dir, const char *file, const char *text)
+static int write_at(int dir_fd, const char *file, const char *text)
 {
-	char name[PATH_MAX + 80];
+	int AUTO_FD fd = openat(dir_fd, file, O_WRONLY | O_CLOEXEC);
 
-	snprintf(name, sizeof(name), "%s/%s", dir, file);
-	int AUTO_FD fd = open(name, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	return fd_write_full(fd, text, strlen(text));
+	return fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
 }
 
-static int read_text(const char *dir, const char *file, char *buf, size_t len)
+static int read_at(int dir_fd, const char *file, char *buf, size_t len)
 {
-	char name[PATH_MAX + 80];
-	ssize_t n;
+	int AUTO_FD fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -errno : fd_read_full(fd, buf, len - 1);
 
-	snprintf(name, sizeof(name), "%s/%s", dir, file);
-	int AUTO_FD fd = open(name, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	n = fd_read_full(fd, buf, len - 1);
 	if (n < 0)
 		return (int)n;
 	buf[n] = '\0';
 	return 0;
 }
 
+static int write_text(const char *dir, const char *file, const char *text)
+{
+	char name[PATH_MAX + 80];
+
+	snprintf(name, sizeof(name), "%s/%s", dir, file);
+	return write_at(AT_FDCWD, name, text);
+}
+
+static int read_text(const char *dir, const char *file, char *buf, size_t len)
+{
+	char name[PATH_MAX + 80];
+
+	snprintf(name, sizeof(name), "%s/%s", dir, file);
+	return read_at(AT_FDCWD, name, buf, len);
+}
+
 /* ---- directories ---- */
 
 /* A new v1 cpuset has no CPUs, and takes no process until it has. */
-static void inherit_cpuset(const char *dir)
+static void inherit_cpuset(int parent, int dir)
 {
 	static const char *const files[] = { "cpuset.cpus", "cpuset.mems" };
-	char parent[PATH_MAX], text[4096];
-	char *slash;
+	char text[4096];
 
-	snprintf(parent, sizeof(parent), "%s", dir);
-	slash = strrchr(parent, '/');
-	if (!slash)
-		return;
-	*slash = '\0';
 	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
-		if (read_text(dir, files[i], text, sizeof(text)) == 0 && text[0] > ' ')
+		if (read_at(dir, files[i], text, sizeof(text)) == 0 && text[0] > ' ')
 			continue;
-		if (read_text(parent, files[i], text, sizeof(text)) == 0)
-			write_text(dir, files[i], text);
+		if (read_at(parent, files[i], text, sizeof(text)) == 0)
+			write_at(dir, files[i], text);
 	}
 }
 
 /* On v2 a parent hands controllers down by name. */
-static void enable_controllers(const char *dir)
+static void enable_controllers(int dir)
 {
 	static const char *const names[] = { "+cpu", "+cpuset", "+memory",
 					     "+io",  "+pids",	"+hugetlb" };
 
 	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
-		write_text(dir, "cgroup.subtree_control", names[i]);
+		write_at(dir, "cgroup.subtree_control", names[i]);
 }
 
-static int make_dirs(const char *controller, const char *path, enum layout layout)
+/* One directory in @parent. Return: it, open; -ENOENT when the parent is gone meanwhile. */
+static int make_dir(int parent, const char *name, const char *controller, enum layout layout)
 {
-	char dir[PATH_MAX];
-	size_t base;
-	int r = dir_of(dir, controller, path);
+	int fd;
+
+	if (layout == LAYOUT_V2)
+		enable_controllers(parent);
+	if (mkdirat(parent, name, MADE_MODE) < 0 && errno != EEXIST)
+		return -errno;
+	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (controller && !strcmp(controller, "cpuset"))
+		inherit_cpuset(parent, fd);
+	return fd;
+}
+
+static int make_dirs_once(const char *controller, const char *path, enum layout layout)
+{
+	char dir[PATH_MAX], *name, *rest;
+	int r = dir_of(dir, controller, "");
 
 	if (r < 0)
 		return r;
-	base = strlen(CGROUP_ROOT) + (controller ? strlen(controller) + 1 : 0) + 1;
-	for (char *p = dir + base;; p++) {
-		char c = *p;
+	int AUTO_FD at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-		if (c && c != '/')
-			continue;
-		*p = '\0';
-		if (layout == LAYOUT_V2) {
-			char *slash = strrchr(dir, '/');
-
-			*slash = '\0';
-			enable_controllers(dir);
-			*slash = '/';
-		}
-		if (mkdir(dir, 0755) < 0 && errno != EEXIST)
-			return -errno;
-		if (controller && !strcmp(controller, "cpuset"))
-			inherit_cpuset(dir);
-		*p = c;
-		if (!c)
-			return 0;
+	if (at < 0)
+		return -errno;
+	snprintf(dir, sizeof(dir), "%s", path);
+	for (name = strtok_r(dir, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
+		r = make_dir(at, name, controller, layout);
+		if (r < 0)
+			return r;
+		fd_close(at);
+		at = r;
 	}
+	return 0;
+}
+
+/* Another container's end may remove a directory above between our steps. */
+static int make_dirs(const char *controller, const char *path, enum layout layout)
+{
+	int r;
+
+	for (int i = 0; (r = make_dirs_once(controller, path, layout)) == -ENOENT && i < MAKE_TRIES;
+	     i++)
+		;
+	return r;
 }
 
 /* "cpu" and "cpuacct" may be links to one hierarchy: what is done twice there does no harm. */
@@ -402,17 +421,18 @@ static void set_rest(struct limits *l, const struct oci_resources *res)
 		set(l, NULL, res->unified.v[i].key, res->unified.v[i].value);
 }
 
-static int set_limits(enum layout layout, const char *path, const struct oci_resources *res,
-		      struct err *err)
+static int set_limits(const char *path, const struct oci_resources *res, struct err *err)
 {
-	struct limits l = { .layout = layout, .path = path, .err = err };
+	struct limits l = { .layout = path ? find_layout() : LAYOUT_NONE,
+			    .path = path,
+			    .err = err };
 
 	if (!res)
 		return 0;
 	if (res->memory)
-		(layout == LAYOUT_V2 ? set_memory_v2 : set_memory_v1)(&l, res->memory);
+		(l.layout == LAYOUT_V2 ? set_memory_v2 : set_memory_v1)(&l, res->memory);
 	if (res->cpu)
-		(layout == LAYOUT_V2 ? set_cpu_v2 : set_cpu_v1)(&l, res->cpu);
+		(l.layout == LAYOUT_V2 ? set_cpu_v2 : set_cpu_v1)(&l, res->cpu);
 	if (res->block_io)
 		set_block_io(&l, res->block_io);
 	set_rest(&l, res);
@@ -442,8 +462,9 @@ static int name_path(const struct oci_config *config, const char *id, char *buf,
 
 /* Does something for each hierarchy. */
 static int for_each(int (*fn)(const char *controller, const char *path, enum layout layout),
-		    const char *path, enum layout layout, struct err *err)
+		    const char *path, struct err *err)
 {
+	enum layout layout = find_layout();
 	int r = layout == LAYOUT_V2 ? fn(NULL, path, layout) : 0;
 
 	if (r < 0)
@@ -481,12 +502,11 @@ int cgroup_name(const struct oci_config *config, const char *id, char **ret, str
 int cgroup_create(const struct oci_config *config, const char *path, struct err *err)
 {
 	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
-	enum layout layout = find_layout();
 	struct err why = { 0 };
-	int r = for_each(make_dirs, path, layout, &why);
+	int r = for_each(make_dirs, path, &why);
 
 	if (r == 0)
-		r = set_limits(layout, path, res, &why);
+		r = set_limits(path, res, &why);
 	if (r == 0)
 		return 1;
 	cgroup_remove(path, NULL);
@@ -513,7 +533,7 @@ int cgroup_open(const char *path)
 int cgroup_enter(const char *path, struct err *err)
 {
 	struct err why = { 0 };
-	int r = for_each(move_in, path, find_layout(), &why);
+	int r = for_each(move_in, path, &why);
 
 	if (r == 0)
 		return 1;
@@ -530,9 +550,7 @@ int cgroup_enter(const char *path, struct err *err)
 
 int cgroup_update(const char *path, const struct oci_resources *res, struct err *err)
 {
-	enum layout layout = path ? find_layout() : LAYOUT_NONE;
-
-	return set_limits(layout, path, res, err);
+	return set_limits(path, res, err);
 }
 
 /* Whoever is left in a cgroup that goes away was the container's. */
@@ -569,23 +587,39 @@ static int remove_dir(const char *dir)
 	return 0;
 }
 
+/* The empty ones above that this program made. One that another just filled stays. */
+static void remove_parents(char *dir, size_t top)
+{
+	char *slash;
+
+	while ((slash = strrchr(dir, '/')) && (size_t)(slash - dir) > top) {
+		struct stat st;
+
+		*slash = '\0';
+		if (stat(dir, &st) < 0 || !(st.st_mode & S_ISVTX) || rmdir(dir) < 0)
+			return;
+	}
+}
+
+static int remove_dirs(const char *controller, const char *path, enum layout layout)
+{
+	char dir[PATH_MAX];
+	int r = dir_of(dir, controller, path);
+
+	(void)layout;
+	if (r == 0)
+		r = remove_dir(dir);
+	if (r == 0)
+		remove_parents(dir, strlen(dir) - strlen(path));
+	return r;
+}
+
 int cgroup_remove(const char *path, struct err *err)
 {
-	enum layout layout = path && path[0] ? find_layout() : LAYOUT_NONE;
-	char dir[PATH_MAX];
-	int r = 0;
+	struct err why = { 0 };
+	int r = path && path[0] ? for_each(remove_dirs, path, &why) : 0;
 
-	if (layout == LAYOUT_NONE)
-		return 0;
-	for (unsigned i = 0; i < ARRAY_LEN(v1_controllers) && r == 0; i++) {
-		if (layout == LAYOUT_V1 && !is_mounted(v1_controllers[i]))
-			continue;
-		if (dir_of(dir, layout == LAYOUT_V1 ? v1_controllers[i] : NULL, path) == 0)
-			r = remove_dir(dir);
-		if (layout == LAYOUT_V2)
-			break;
-	}
-	return r < 0 ? err_errno(err, -r, "remove cgroup '%s'", dir) : 0;
+	return r < 0 ? err_set(err, r, "remove %s", why.msg) : 0;
 }
 
 int cgroup_read_u64(const char *path, const char *controller, const char *v1_file,

@@ -9,6 +9,10 @@
  * which takes longer than all else that a start needs on the host. Without rights to make
  * directories (an ordinary user) the container runs where the caller is, with a warning, unless
  * limits were asked for.
+ *
+ * Directories above the container's are made if need be, marked by their sticky bit, and removed
+ * with the last container in them. Nobody holds a lock for that: each step of making goes from an
+ * open directory, so that it fails when that is gone, and begins anew then.
  */
 #ifndef RUNTIME_CGROUP_H
 #define RUNTIME_CGROUP_H
@@ -57,7 +61,7 @@ int cgroup_enter(const char *path, struct err *err);
 /* Set limits of an existing one. */
 int cgroup_update(const char *path, const struct oci_resources *res, struct err *err);
 
-/* Remove the directories; those that are gone already are no error. @path NULL: nothing. */
+/* Remove the directories and what was made above; what is gone is no error. @path NULL: nothing. */
 int cgroup_remove(const char *path, struct err *err);
 
 /* A number in a file of the cgroup, for events. Return: 0; negative errno. */
