@@ -3,6 +3,10 @@
 #include "base/fd.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 void fd_close(int fd)
@@ -64,4 +68,42 @@ int fd_write_full(int fd, const void *buf, size_t len)
 		done += (size_t)n;
 	}
 	return 0;
+}
+
+#define TEMP_TRIES 100 /* names that a killed process has left */
+
+/* A new file in the same directory. Return: it, open; negative errno. */
+static int open_beside(const char *path, mode_t mode, char temp[PATH_MAX])
+{
+	const char *slash = strrchr(path, '/');
+	int dir_len = slash ? (int)(slash - path) + 1 : 0;
+
+	for (int i = 0;; i++) {
+		int fd;
+
+		if (snprintf(temp, PATH_MAX, "%.*s.%s.%d-%d", dir_len, path, path + dir_len,
+			     (int)getpid(), i) >= PATH_MAX)
+			return -ENAMETOOLONG;
+		fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+		if (fd >= 0)
+			return fd;
+		if (errno != EEXIST || i == TEMP_TRIES)
+			return -errno;
+	}
+}
+
+int fd_write_file(const char *path, mode_t mode, const void *buf, size_t len)
+{
+	char temp[PATH_MAX];
+	int AUTO_FD fd = open_beside(path, mode, temp);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = fd_write_full(fd, buf, len);
+	if (r == 0 && rename(temp, path) < 0)
+		r = -errno;
+	if (r < 0)
+		unlink(temp);
+	return r;
 }

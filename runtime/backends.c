@@ -82,21 +82,14 @@ static int cache_load(const char *path, const char *id, struct probe_result *ret
 static void cache_store(const char *dir, const char *path, const char *id,
 			const struct probe_result *p)
 {
-	char text[CACHE_MAX], temp[PATH_MAX + 16];
-	int AUTO_FD fd = -1;
+	char text[CACHE_MAX];
 	int n = snprintf(text, sizeof(text), CACHE_FORMAT " %s %u %llu %s\n", id,
 			 (unsigned)p->verdict, (unsigned long long)p->insn_ps, p->reason);
 
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return;
-	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-		return;
-	snprintf(temp, sizeof(temp), "%s.XXXXXX", path);
-	fd = mkostemp(temp, O_CLOEXEC);
-	if (fd < 0)
-		return;
-	if (fd_write_full(fd, text, (size_t)n) < 0 || rename(temp, path) < 0)
-		unlink(temp);
+	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
+		(void)fd_write_file(path, 0600, text, (size_t)n);
 }
 
 void backend_probe(struct probe_result *ret, bool *ret_cached)

@@ -57,25 +57,11 @@ int signal_parse(const char *text)
 
 int pid_file_write(const char *path, pid_t pid, struct err *err)
 {
-	const char *slash = strrchr(path, '/');
-	char temp[PATH_MAX], text[16];
-	int n = snprintf(text, sizeof(text), "%d", (int)pid), r;
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", (int)pid);
+	int r = fd_write_file(path, 0644, text, (size_t)n);
 
-	if (snprintf(temp, sizeof(temp), "%.*s.%s.%d", slash ? (int)(slash - path + 1) : 0, path,
-		     slash ? slash + 1 : path, (int)getpid()) >= (int)sizeof(temp))
-		return err_set(err, -ENAMETOOLONG, "pid file '%s'", path);
-	int AUTO_FD fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-
-	if (fd < 0)
-		return err_errno(err, errno, "create pid file '%s'", path);
-	r = fd_write_full(fd, text, (size_t)n);
-	if (r == 0 && rename(temp, path) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(temp);
-		return err_errno(err, -r, "write pid file '%s'", path);
-	}
-	return 0;
+	return r < 0 ? err_errno(err, -r, "write pid file '%s'", path) : 0;
 }
 
 int container_load(const char *root, const char *id, bool lock, struct statedir *ret_dir,

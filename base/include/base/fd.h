@@ -55,4 +55,13 @@ ssize_t fd_pread_full(int fd, void *buf, size_t len, uint64_t off);
  */
 int fd_write_full(int fd, const void *buf, size_t len);
 
+/**
+ * fd_write_file() - Write a file whole or not at all: beside it, then renamed to it
+ * @path:	What is there already is replaced, and not followed if it is a link
+ * @mode:	Of the new file, less the umask
+ *
+ * Return: 0; negative errno.
+ */
+int fd_write_file(const char *path, mode_t mode, const void *buf, size_t len);
+
 #endif
