@@ -3,7 +3,7 @@
 #include <stddef.h>
 
 #include "cli/cli.h"
-#include "cli/options.h"
+#include "cli/create_rows.h"
 #include "lifecycle.h"
 
 #define C(member) offsetof(struct run_options, create.member)
@@ -11,19 +11,13 @@
 
 static const struct cli_option options[] = {
 	{ "image-path", 0, CLI_STRING, C(restore_from), "DIR", "where from (default: checkpoint)" },
-	{ "bundle", 'b', CLI_STRING, C(bundle), "DIR", "the bundle (default: this directory)" },
-	{ "detach", 'd', CLI_FLAG, O(detach), NULL, "leave the container running" },
-	{ "keep", 0, CLI_FLAG, O(keep), NULL, "do not delete the container when it has ended" },
-	{ "console-socket", 0, CLI_STRING, C(console_socket), "PATH",
-	  "send the terminal's master to this socket" },
-	{ "pid-file", 0, CLI_STRING, C(pid_file), "FILE", "write the container's pid here" },
+	CLI_STAY_ROWS(O),
+	CLI_CONTAINER_ROWS(C),
 	{ "work-path", 0, CLI_IGNORED_STRING, 0, "DIR", "accepted: there are no logs of its own" },
 	{ "tcp-established", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
 	{ "ext-unix-sk", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
 	{ "shell-job", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
 	{ "file-locks", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
-	{ "no-pivot", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
-	{ "no-subreaper", 0, CLI_IGNORED_FLAG, 0, NULL, NULL },
 	{ "manage-cgroups-mode", 0, CLI_IGNORED_STRING, 0, "MODE", NULL },
 	{ "empty-ns", 0, CLI_IGNORED_STRING, 0, "NS", NULL },
 	{ 0 },

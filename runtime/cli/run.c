@@ -17,8 +17,7 @@
 #define O(member) offsetof(struct run_options, member)
 
 static const struct cli_option options[] = {
-	{ "detach", 'd', CLI_FLAG, O(detach), NULL, "leave the container running" },
-	{ "keep", 0, CLI_FLAG, O(keep), NULL, "do not delete the container when it has ended" },
+	CLI_STAY_ROWS(O),
 	CLI_CREATE_ROWS(C),
 	{ 0 },
 };
