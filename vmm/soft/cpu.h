@@ -305,9 +305,6 @@ const uint8_t *mmu_fetch(struct cpu *cpu, uint64_t va, gpa_t *ret_gpa);
 bool mmu_sys_read(struct cpu *cpu, uint64_t va, void *dst, unsigned size);
 bool mmu_sys_write(struct cpu *cpu, uint64_t va, const void *src, unsigned size);
 
-/* Walk without side effects: what a debugger or a test wants. false: not mapped. */
-bool mmu_probe(struct cpu *cpu, uint64_t va, gpa_t *ret_gpa);
-
 void mmu_mode_changed(struct cpu *cpu);	 /* invariant 3; recomputes cpu->tlb */
 void mmu_cr3_written(struct cpu *cpu, uint64_t val); /* with CR4.PCIDE and bit 63 rules; sets cpu->cr3 */
 void mmu_invlpg(struct cpu *cpu, uint64_t va);

@@ -396,16 +396,3 @@ bool mmu_sys_write(struct cpu *cpu, uint64_t va, const void *src, unsigned size)
 	cpu->exc.noncanonical = false;
 	return false;
 }
-
-bool mmu_probe(struct cpu *cpu, uint64_t va, gpa_t *ret_gpa)
-{
-	struct walk w;
-
-	va = linear(cpu, va);
-	if (cpu->paging == MMU_4LEVEL && !mmu_canonical(va))
-		return false;
-	if (!mmu_walk(cpu, va, MMU_READ, TLB_KERNEL_AC, true, &w))
-		return false;
-	*ret_gpa = w.gpa;
-	return true;
-}
