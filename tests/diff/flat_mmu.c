@@ -7,7 +7,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "soft/block_priv.h"
 #include "soft/mmu.h"
+#include "soft/stub.h"
 
 static struct tlb_array array;
 static struct tlb_entry *const tlb = array.e;
@@ -18,7 +20,7 @@ void flat_flush(struct cpu *cpu)
 		tlb[i].tag_r = tlb[i].tag_w = tlb[i].tag_x = tlb_no_tag(i);
 }
 
-void flat_init(struct cpu *cpu)
+static void map_windows(void)
 {
 	void *p;
 	int fd;
@@ -43,9 +45,34 @@ void flat_init(struct cpu *cpu)
 	if (p == MAP_FAILED)
 		abort();
 	close(fd);
+}
+
+void flat_init(struct cpu *cpu, struct soft_vm *vm, const struct hv_cpuid_table *cpuid)
+{
+	static struct gmem no_mem;
+
+	vm->mem = &no_mem;
+	vm->config.cpuid = cpuid;
+	vm->cpus[0] = cpu;
+	cpu->vm = vm;
+	cpu->cpl = 3;
+	cpu->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_MP;
+	if (stub_cpu_new(cpu, NULL) < 0 || block_vm_new(vm, NULL) < 0 ||
+	    block_cpu_new(cpu, NULL) < 0)
+		abort();
+	for (unsigned i = 0; i <= HV_GS; i++)
+		cpu->seg[i] = (struct hv_segment){ .limit = 0xffffffff, .attr = 0xcf3 };
+	map_windows();
 	cpu->tlb = tlb;
 	cpu->code_gen[0] = cpu->code_gen[1] = 1; /* nothing is ever mapped anew */
 	flat_flush(cpu);
+}
+
+void flat_done(struct cpu *cpu)
+{
+	block_cpu_free(cpu);
+	stub_cpu_free(cpu);
+	block_vm_free(cpu->vm);
 }
 
 static bool in_data(uint64_t va)

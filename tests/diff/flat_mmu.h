@@ -15,8 +15,9 @@
 /* The same bytes again, to write them: programs under test see code that is read-only. */
 #define CODE_ALIAS 0x6f0000000000UL
 
-/* Map the windows and prepare the CPU's TLB. */
-void flat_init(struct cpu *cpu);
+/* Map the windows and make a CPU of user mode with flat segments; the caller chooses its mode. */
+void flat_init(struct cpu *cpu, struct soft_vm *vm, const struct hv_cpuid_table *cpuid);
+void flat_done(struct cpu *cpu);
 /* Empty the TLB: the next access takes the slow path. */
 void flat_flush(struct cpu *cpu);
 

@@ -17,7 +17,6 @@
 #include "gen.h"
 #include "soft/block_priv.h"
 #include "soft/flags.h"
-#include "soft/stub.h"
 
 #define N_FUNCTIONS 8
 #define N_PAGES	    6
@@ -46,7 +45,6 @@ struct outcome {
 
 static struct cpu cpu;
 static struct soft_vm vm;
-static struct gmem no_mem;
 static struct hv_cpuid_table cpuid;
 
 /* ---- programs ---- */
@@ -261,20 +259,9 @@ static void make_program(struct program *p)
 
 static void init(void)
 {
-	vm.mem = &no_mem;
-	vm.config.cpuid = &cpuid;
-	vm.cpus[0] = &cpu;
-	cpu.vm = &vm;
-	cpu.cpl = 3;
-	cpu.cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_MP;
 	cpu.mode = CPU_LONG64;
-	if (stub_cpu_new(&cpu, NULL) < 0 || block_vm_new(&vm, NULL) < 0 ||
-	    block_cpu_new(&cpu, NULL) < 0)
-		abort();
-	for (unsigned i = 0; i <= HV_GS; i++)
-		cpu.seg[i] = (struct hv_segment){ .limit = 0xffffffff, .attr = 0xcf3 };
+	flat_init(&cpu, &vm, &cpuid);
 	cpu.seg[HV_CS].attr = 0xafb;
-	flat_init(&cpu);
 }
 
 static void save(struct outcome *o)
@@ -432,8 +419,6 @@ int main(int argc, char **argv)
 		bad += !run_program(seed + i);
 	printf("%lu programs, %lu instructions, %u mismatches\n", n,
 	       (unsigned long)cpu.stats.n_insns, bad);
-	block_cpu_free(&cpu);
-	stub_cpu_free(&cpu);
-	block_vm_free(&vm);
+	flat_done(&cpu);
 	return bad != 0;
 }
