@@ -51,12 +51,8 @@ int boot_load(const struct boot_request *req, struct boot_entry *ret, struct err
 	struct boot_multiboot mb;
 	struct boot_image img = { 0 };
 	size_t len;
-	int r = boot_image_open(req->kernel, &img, err);
+	int r = boot_image_open_head(req->kernel, &img, head, HEAD_LEN, &len, err);
 
-	if (r < 0)
-		return r;
-	len = (size_t)MIN(img.size, (uint64_t)HEAD_LEN);
-	r = boot_image_read(&img, 0, head, len, err);
 	if (r < 0)
 		return r;
 	if (boot_bzimage_probe(head, len))

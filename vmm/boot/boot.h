@@ -74,6 +74,9 @@ struct boot_extent {
 /* ---- image.c ---- */
 
 int boot_image_open(const struct vm_file *file, struct boot_image *ret, struct err *err);
+/* And its first bytes, *ret_len of them: @len, or as many as there are. */
+int boot_image_open_head(const struct vm_file *file, struct boot_image *ret, void *head, size_t len,
+			 size_t *ret_len, struct err *err);
 void boot_image_done(struct boot_image *img);
 /* Return: 0; -EBADMSG with a message when the file ends before @off + @len; negative errno. */
 int boot_image_read(const struct boot_image *img, uint64_t off, void *buf, size_t len,

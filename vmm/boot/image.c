@@ -71,6 +71,17 @@ int boot_image_read(const struct boot_image *img, uint64_t off, void *buf, size_
 	return r < 0 ? r : read_at(img, off, buf, len, err);
 }
 
+int boot_image_open_head(const struct vm_file *file, struct boot_image *ret, void *head, size_t len,
+			 size_t *ret_len, struct err *err)
+{
+	int r = boot_image_open(file, ret, err);
+
+	if (r < 0)
+		return r;
+	*ret_len = (size_t)MIN(ret->size, (uint64_t)len);
+	return boot_image_read(ret, 0, head, *ret_len, err);
+}
+
 bool boot_range_ok(const struct gmem *mem, gpa_t gpa, uint64_t len)
 {
 	const struct gmem_region *r;

@@ -36,12 +36,8 @@ int kernel_inspect(const struct vm_file *file, struct kernel_info *ret, struct e
 	struct boot_image img = { 0 };
 	struct boot_elf elf;
 	size_t len;
-	int r = boot_image_open(file, &img, err);
+	int r = boot_image_open_head(file, &img, head, HEAD_LEN, &len, err);
 
-	if (r < 0)
-		return r;
-	len = (size_t)MIN(img.size, (uint64_t)HEAD_LEN);
-	r = boot_image_read(&img, 0, head, len, err);
 	if (r < 0)
 		return r;
 	if (boot_bzimage_probe(head, len)) {
