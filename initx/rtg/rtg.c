@@ -190,29 +190,6 @@ static int finish(struct job *j, struct rtg_output *ret, struct err *err)
 	return 0;
 }
 
-int rtg_compile(const struct rtg_options *opt, const struct rtg_source *src, size_t n_src,
-		struct rtg_output *ret, struct err *err)
-{
-	AUTO_FREE struct job *j = calloc(1, sizeof(*j));
-	int r;
-
-	*ret = (struct rtg_output){ 0 };
-	if (!j)
-		return err_set(err, -ENOMEM, "compile");
-	r = check_options(opt, src, n_src, err);
-	if (r)
-		return r;
-	j->opt = opt;
-	j->src = src;
-	j->n_src = n_src;
-	r = guarded_compile(j, err);
-	if (!r)
-		r = finish(j, ret, err);
-	arena_done(&j->c.scratch);
-	arena_done(&j->c.arena);
-	return r;
-}
-
 void rtg_output_done(struct rtg_output *out)
 {
 	free(out->data);
@@ -236,31 +213,45 @@ static int copy_run(const struct job *j, struct rtg_run_result *ret, struct err 
 	return 0;
 }
 
-int rtg_interpret(const struct rtg_options *opt, const struct rtg_source *src, size_t n_src,
-		  uint64_t max_steps, struct rtg_run_result *ret_run, struct rtg_output *ret,
-		  struct err *err)
+/* @ret_run: NULL: not run. */
+static int run_job(const struct rtg_options *opt, const struct rtg_source *src, size_t n_src,
+		   uint64_t max_steps, struct rtg_run_result *ret_run, struct rtg_output *ret,
+		   struct err *err)
 {
 	AUTO_FREE struct job *j = calloc(1, sizeof(*j));
 	int r;
 
 	*ret = (struct rtg_output){ 0 };
-	*ret_run = (struct rtg_run_result){ 0 };
 	if (!j)
-		return err_set(err, -ENOMEM, "interpret");
+		return err_set(err, -ENOMEM, "compile");
 	r = check_options(opt, src, n_src, err);
 	if (r)
 		return r;
 	j->opt = opt;
 	j->src = src;
 	j->n_src = n_src;
-	j->run = true;
+	j->run = ret_run;
 	j->max_steps = max_steps;
 	r = guarded_compile(j, err);
 	if (!r)
 		r = finish(j, ret, err);
-	if (!r)
+	if (!r && ret_run)
 		r = copy_run(j, ret_run, err);
 	arena_done(&j->c.scratch);
 	arena_done(&j->c.arena);
 	return r;
+}
+
+int rtg_compile(const struct rtg_options *opt, const struct rtg_source *src, size_t n_src,
+		struct rtg_output *ret, struct err *err)
+{
+	return run_job(opt, src, n_src, 0, NULL, ret, err);
+}
+
+int rtg_interpret(const struct rtg_options *opt, const struct rtg_source *src, size_t n_src,
+		  uint64_t max_steps, struct rtg_run_result *ret_run, struct rtg_output *ret,
+		  struct err *err)
+{
+	*ret_run = (struct rtg_run_result){ 0 };
+	return run_job(opt, src, n_src, max_steps, ret_run, ret, err);
 }
