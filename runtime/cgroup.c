@@ -441,23 +441,41 @@ static int set_limits(const char *path, const struct oci_resources *res, struct 
 
 /* ---- the whole ---- */
 
+/* Containers of another root directory may have the same ids: its number tells theirs apart. */
+static int default_path(const struct statedir *dir, char *buf, size_t len)
+{
+	char usual[PATH_MAX];
+	struct stat root, st;
+
+	if (fstatat(dir->fd, "..", &root, 0) < 0)
+		return -1;
+	if (statedir_root(NULL, usual, sizeof(usual), NULL) == 0 && stat(usual, &st) == 0 &&
+	    st.st_dev == root.st_dev && st.st_ino == root.st_ino)
+		return snprintf(buf, len, "/husk/%s", dir->id);
+	return snprintf(buf, len, "/husk/%s@%llx.%llx", dir->id, (unsigned long long)root.st_dev,
+			(unsigned long long)root.st_ino);
+}
+
 /* "/a/b", "a/b" and systemd's "slice:prefix:name" to one absolute path. */
-static int name_path(const struct oci_config *config, const char *id, char *buf, size_t len)
+static int name_path(const struct oci_config *config, const struct statedir *dir, char *buf,
+		     size_t len)
 {
 	const char *wish = config->lnx ? config->lnx->cgroups_path : NULL;
 	int n;
 
 	if (!wish || !wish[0])
-		n = snprintf(buf, len, "/husk/%s", id);
+		n = default_path(dir, buf, len);
 	else if (wish[0] == '/')
 		n = snprintf(buf, len, "%s", wish);
 	else
 		n = snprintf(buf, len, "/%s", wish);
+	if (n < 0 || n >= (int)len)
+		return -ENAMETOOLONG;
 	for (char *p = buf; *p; p++)
 		*p = *p == ':' ? '/' : *p;
-	while (n > 1 && n < (int)len && buf[n - 1] == '/')
+	while (n > 1 && buf[n - 1] == '/')
 		buf[--n] = '\0';
-	return n < (int)len ? 0 : -ENAMETOOLONG;
+	return 0;
 }
 
 /* Does something for each hierarchy. */
@@ -486,15 +504,38 @@ static bool is_denied(int r)
 	return (r == -EACCES || r == -EPERM || r == -EROFS) && !store_is_root();
 }
 
-int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err)
+/* Who removes a cgroup ends whoever is in it: nobody else's may be in a container's. */
+static int check_free(const char *controller, const char *path, enum layout layout)
+{
+	char dir[PATH_MAX], name[PATH_MAX + 80], text[16];
+
+	(void)layout;
+	if (dir_of(dir, controller, path) < 0)
+		return -ENAMETOOLONG;
+	if (read_text(dir, "cgroup.procs", text, sizeof(text)) < 0 || !text[0])
+		return 0;
+	/* A user who may not enter it goes without one. */
+	snprintf(name, sizeof(name), "%s/cgroup.procs", dir);
+	return access(name, W_OK) < 0 ? 0 : -EBUSY;
+}
+
+int cgroup_name(const struct oci_config *config, const struct statedir *dir, char **ret,
+		struct err *err)
 {
 	char path[PATH_MAX];
+	int r;
 
 	*ret = NULL;
 	if (find_layout() == LAYOUT_NONE)
 		return 0;
-	if (name_path(config, id, path, sizeof(path)) < 0)
+	if (name_path(config, dir, path, sizeof(path)) < 0)
 		return err_set(err, -ENAMETOOLONG, "linux.cgroupsPath is too long");
+	r = for_each(check_free, path, err);
+	if (r < 0)
+		return r == -EBUSY ? err_advise(err, r,
+						"others' processes are in it: name another by "
+						"linux.cgroupsPath")
+				   : r;
 	*ret = strdup(path);
 	return *ret ? 0 : err_set(err, -ENOMEM, "cgroup: no memory");
 }

@@ -22,6 +22,7 @@
 
 #include "base/err.h"
 #include "oci/config.h"
+#include "statedir.h"
 
 /*
  * cgroup_overhead() - What husk itself may need beside the guest's memory: added to memory.limit
@@ -35,9 +36,13 @@ uint64_t cgroup_overhead(void);
 
 /**
  * cgroup_name() - Path of the cgroup a container is to get
+ * @dir:	The container's, which nobody else's is
  * @ret:	From malloc; NULL when this host has no cgroups
+ *
+ * Return: 0; -EBUSY others' processes are in it; negative errno.
  */
-int cgroup_name(const struct oci_config *config, const char *id, char **ret, struct err *err);
+int cgroup_name(const struct oci_config *config, const struct statedir *dir, char **ret,
+		struct err *err);
 
 /**
  * cgroup_create() - Make the directories and set the limits

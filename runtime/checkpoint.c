@@ -17,37 +17,37 @@
 #include "snapshot.h"
 
 /* One request on a connection that stays. Return: what was answered. */
-static int ask(int fd, const struct control_msg *msg, struct control_msg *ret, struct err *err)
+static int ask(int fd, const char *id, const struct control_msg *msg, struct control_msg *ret,
+	       struct err *err)
 {
-	int r = control_send(fd, msg);
+	int r = control_exchange(fd, id, msg, ret, err);
 
-	if (r < 0)
-		return err_errno(err, -r, "ask the container for a checkpoint");
-	if (control_receive(fd, ret) != 1 || ret->op != CONTROL_REPLY)
-		return err_set(err, -ESRCH, "the container has ended");
-	return ret->arg0 < 0 ? err_set(err, ret->arg0, "%s", ret->text ? ret->text : "checkpoint")
-			     : 0;
+	if (r == 0 && ret->op != CONTROL_REPLY)
+		r = err_set(err, -EPROTO, "control socket of container '%s'", id);
+	if (r == 0 && ret->arg0 < 0)
+		r = err_set(err, ret->arg0, "%s", ret->text ? ret->text : "checkpoint");
+	return r;
 }
 
-static int tell(int fd, enum control_checkpoint what, struct err *err)
+static int tell(int fd, const char *id, enum control_checkpoint what, struct err *err)
 {
 	const struct control_msg msg = { .op = CONTROL_CHECKPOINT, .arg0 = what };
 	struct control_msg reply = { 0 };
-	int r = ask(fd, &msg, &reply, err);
+	int r = ask(fd, id, &msg, &reply, err);
 
 	control_msg_done(&reply);
 	return r;
 }
 
-static int take(int fd, const struct snap_new *s, int pagemap_fd, struct snap_manifest *ret,
-		struct err *err)
+static int take(int fd, const char *id, const struct snap_new *s, int pagemap_fd,
+		struct snap_manifest *ret, struct err *err)
 {
 	const struct control_msg msg = { .op = CONTROL_CHECKPOINT,
 					 .arg0 = CONTROL_CHECKPOINT_TAKE,
 					 .fds = { s->memory_fd, s->state_fd, pagemap_fd },
 					 .n_fds = 3 };
 	struct control_msg reply = { 0 };
-	int r = ask(fd, &msg, &reply, err);
+	int r = ask(fd, id, &msg, &reply, err);
 
 	if (r == 0)
 		r = snap_manifest_parse(reply.text ? reply.text : "", reply.len, ret, err);
@@ -71,16 +71,16 @@ static int take_and_publish(int fd, const struct oci_state *state, int dir_fd, b
 	if (pagemap_fd < 0)
 		r = err_errno(err, errno, "open '%s'", path);
 	else
-		r = take(fd, &s, pagemap_fd, &m, err);
+		r = take(fd, state->id, &s, pagemap_fd, &m, err);
 	/* It need not wait for the disk when it is to go on. */
 	if (r == 0 && leave)
-		r = tell(fd, CONTROL_CHECKPOINT_GO_ON, err);
+		r = tell(fd, state->id, CONTROL_CHECKPOINT_GO_ON, err);
 	if (r == 0)
 		r = snap_publish(&s, &m, true, err);
 	snap_abandon(&s);
 	snap_manifest_done(&m);
 	if (r == 0 && !leave)
-		r = tell(fd, CONTROL_CHECKPOINT_STOP, err);
+		r = tell(fd, state->id, CONTROL_CHECKPOINT_STOP, err);
 	return r;
 }
 

@@ -2,6 +2,7 @@
 /* Making a container. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,6 +32,7 @@
 
 #define CONFIG_NAME  "config.json"
 #define CONSOLE_TAIL 1000 /* bytes */
+#define END_WAIT_MS  1000
 
 /* What create has made so far; taken back when it fails. */
 struct making {
@@ -268,6 +271,23 @@ static void last_words(const struct making *m, char *buf, size_t len)
 		memmove(buf, line + 1, strlen(line));
 }
 
+/* Which it may not say itself. It is collected later. */
+static void how_it_ended(const struct making *m, char *buf, size_t len)
+{
+	int AUTO_FD fd = (int)syscall(SYS_pidfd_open, m->vmm, 0);
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	siginfo_t si = { 0 };
+
+	if (fd >= 0)
+		(void)poll(&p, 1, END_WAIT_MS);
+	if (waitid(P_PID, (id_t)m->vmm, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
+		snprintf(buf, len, "it closed its connection");
+	else if (si.si_code == CLD_EXITED)
+		snprintf(buf, len, "status %d", si.si_status);
+	else
+		snprintf(buf, len, "killed by SIG%s", sigabbrev_np(si.si_status));
+}
+
 /* Who publishes a snapshot outlives both: a child of this process. Without one the container starts
  * too. */
 static int send_maker(const struct making *m)
@@ -305,7 +325,7 @@ static int serve_note(struct making *m, char note, enum vmmproc_note want, struc
 /* Wait for one note of the VMM. Return: 0; its error. */
 static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 {
-	char text[2 + ERR_MSG_MAX], why[ERR_MSG_MAX];
+	char text[2 + ERR_MSG_MAX], why[ERR_MSG_MAX], how[80];
 	ssize_t n;
 	int r;
 
@@ -313,10 +333,12 @@ static int wait_note(struct making *m, enum vmmproc_note want, struct err *err)
 		n = recv(m->vmm_fd, text, sizeof(text) - 1, 0);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0) {
+		how_it_ended(m, how, sizeof(how));
 		last_words(m, why, sizeof(why));
-		return err_set(err, -ESRCH,
-			       "the VMM process of container '%s' ended before it was ready%s%s",
-			       m->opt->id, why[0] ? ": " : "", why);
+		return err_set(
+			err, -ESRCH,
+			"the VMM process of container '%s' ended before it was ready (%s)%s%s",
+			m->opt->id, how, why[0] ? ": " : "", why);
 	}
 	text[n] = '\0';
 	if (text[0] == VMMPROC_ERROR)
@@ -442,7 +464,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 		r = statedir_create(opt->root, opt->id, &m.dir, err);
 	/* The name is ours from here on: a container that is there already may have the same. */
 	if (r == 0 && !opt->cgroups_disabled)
-		r = cgroup_name(m.config, opt->id, &m.state.cgroup, err);
+		r = cgroup_name(m.config, &m.dir, &m.state.cgroup, err);
 	if (r == 0)
 		r = fill_directory(&m, err);
 	if (r == 0)
