@@ -1,43 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shared by the suites that run engines: counting checks, a kernel, a wrapper of husk, an image. Source it
-# from bash with $husk set; it makes $tmp, which the caller's finish() removes.
+# Shared by the suites that run engines: what checks.sh has, a kernel, a wrapper of husk, an image. Source
+# it from bash with $husk set; it makes $tmp, which the caller's finish() removes.
 
-passed=0 failed=0
-ok() { passed=$((passed + 1)); }
-fail() {
-	failed=$((failed + 1))
-	echo "FAIL $*"
-}
-is() { [ "$2" = "$3" ] && ok || fail "$1: got '$2', wanted '$3'"; } # NAME GOT WANTED
-skip() {
-	echo "SKIP: $*"
-	exit 77
-}
-verdict() {
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ]
-}
-
-# until_true TRIES COMMAND...: tries ten times a second.
-until_true() {
-	local tries=$1
-	shift
-	while [ "$tries" -gt 0 ]; do
-		"$@" && return 0
-		tries=$((tries - 1))
-		sleep 0.1
-	done
-	return 1
-}
-
-[ "$(id -u)" = 0 ] || skip 'needs root'
-busybox=$(command -v busybox) || skip 'busybox is not installed'
-store=${HUSK_KERNEL_STORE:-/var/lib/husk/kernels}
-if [ -z "$(HUSK_KERNEL_STORE=$store "$husk" kernel list 2>/dev/null)" ]; then
-	[ -f "${HUSK_TEST_KERNEL:-}" ] || skip 'no kernel in the store'
-	store=$(dirname "$(dirname "$(realpath "$HUSK_TEST_KERNEL")")")
-fi
-HUSK_KERNEL_STORE=$store "$husk" kernel list | grep -qv 'no modules' || skip 'the kernel has no modules'
+. "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
+needs_machines
 
 tmp=$(mktemp -d)
 mkdir -p "$tmp/bin" "$tmp/root/bin" "$tmp/root/etc" "$tmp/share"

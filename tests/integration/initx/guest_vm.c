@@ -26,7 +26,7 @@
 #include "vmm/vm.h"
 
 #define MAX_PORTS    4096
-#define BOOT_TIMEOUT 120
+#define BOOT_TIMEOUT 300
 #define FIRST_PORT   5000
 
 struct guest_vm {
@@ -528,5 +528,5 @@ bool guest_vm_shell(struct guest_vm *g, const char *script, char *out, size_t ou
 		return false;
 	n = fd_read_full(fd, out, out_size - 1);
 	out[n > 0 ? n : 0] = '\0';
-	return guest_vm_wait(g, id, 30000, ret);
+	return guest_vm_wait(g, id, GUEST_WAIT_MS, ret);
 }

@@ -64,6 +64,8 @@ int guest_vm_ask(struct guest_vm *g, const uint32_t *words, size_t n_words, cons
 int guest_vm_program(struct guest_vm *g, enum guest_program which,
 		     const struct guest_values *values, const void *chunks, size_t chunks_len);
 
+#define GUEST_WAIT_MS 120000 /* for what comes soon, on any machine */
+
 /* Wait for the end of command @id; false after @timeout_ms. */
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret);
 

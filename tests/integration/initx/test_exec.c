@@ -23,8 +23,6 @@
 #include "initx/netmsg.h"
 #include "test.h"
 
-#define WAIT_MS 60000
-
 static struct guest_vm *g;
 static uint32_t next_id = 1;
 
@@ -96,7 +94,7 @@ static void a_slow_start_blocks_nobody(void **state)
 	assert_string_equal(out, "x");
 	pthread_join(thread, &r);
 	assert_int_equal((intptr_t)r, 0);
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 8);
 }
 
@@ -119,7 +117,7 @@ static void a_slow_start_can_be_killed(void **state)
 	while (guest_vm_bell(g, kill_it, 4) == -ESRCH)
 		sched_yield();
 	pthread_join(thread, &r);
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.term_signal, SIGKILL);
 	assert_true(guest_vm_shell(g, "rm /tmp/fifo", out, sizeof(out), &d));
 }
@@ -136,7 +134,7 @@ static void the_end_counts_its_output(void **state)
 
 	add_output(c, &fd);
 	assert_int_equal(guest_vm_send(g, c), 0);
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_true(d.sent[0] > 11 && d.sent[0] < sizeof(out) && d.sent[1] == 0);
 	assert_int_equal(fd_read_full(fd, out, d.sent[0]), d.sent[0]);
 	assert_int_equal(strncmp(out, "0123456789\n", 11), 0);
@@ -144,7 +142,7 @@ static void the_end_counts_its_output(void **state)
 	snprintf(script, sizeof(script), "kill -9 %d", atoi(out + 11));
 	CLEANUP(command_freep) struct command *end = script_new(script, last);
 	assert_int_equal(guest_vm_send(g, end), 0);
-	assert_true(guest_vm_wait(g, last, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, last, GUEST_WAIT_MS, &d));
 	assert_int_equal(fd_read_full(fd, out, 1), 0);
 }
 
@@ -169,7 +167,7 @@ static void maps_the_users_of_a_new_namespace(void **state)
 	assert_int_equal(guest_vm_send(g, c), 0);
 	read_text(fd, out, sizeof(out));
 	assert_string_equal(out, "0 1000 10 0 2000 10 0 0\n");
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 0);
 	assert_true(guest_vm_shell(g, "stat -c '%u %g' /dev/shm/theirs; rm /dev/shm/theirs", out,
 				   sizeof(out), &d));
@@ -187,7 +185,7 @@ static void refuses_bad_maps(void **state)
 	assert_int_equal(command_item_u32(c, INITX_ITEM_UNSHARE, &flags, 1, NULL), 0);
 	assert_int_equal(command_item(c, INITX_ITEM_UIDMAP, "nonsense", 8, NULL), 0);
 	assert_int_equal(guest_vm_send(g, c), -EINVAL);
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.stage, INITX_STEP_NAMESPACES);
 }
 
@@ -209,7 +207,7 @@ static void hands_descriptors_over(void **state)
 	assert_int_equal(fd_write_full(three, "bytes\n", 6), 0);
 	read_text(five, out, sizeof(out));
 	assert_string_equal(out, "got bytes\n6\n"); /* 0 to 2, 3, 5 and the directory */
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 0);
 }
 
@@ -329,7 +327,7 @@ static void survives_a_reset_of_vsock(void **state)
 	char out[16];
 
 	guest_vm_send(g, c); /* its bell may be lost in the reset */
-	assert_true(guest_vm_wait(g, id, WAIT_MS, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 0);
 	assert_true(guest_vm_shell(g, "echo again", out, sizeof(out), &d));
 	assert_string_equal(out, "again\n");

@@ -36,7 +36,7 @@ static struct guest_done run(const char *path, const char *const *argv)
 	assert_int_equal(command_new(path, argv, NULL, &c, NULL), 0);
 	assert_int_equal(command_record(c, id, NULL), 0);
 	guest_vm_send(g, c);
-	assert_true(guest_vm_wait(g, id, 30000, &done));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &done));
 	return done;
 }
 
@@ -281,7 +281,7 @@ static void refuses_a_record(void **state)
 	le32_store(slot + len - sizeof(struct initx_record) + bad->at, bad->value);
 	assert_int_equal(guest_vm_bell(g, bell, 1), bad->want);
 	if (!bad->want)
-		assert_true(guest_vm_wait(g, id, 30000, &d));
+		assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(shell("exit 4").result, 4);
 }
 
@@ -299,7 +299,7 @@ static void refuses_an_id_in_use(void **state)
 	assert_int_equal(guest_vm_bell(g, kill_it, 4), 0);
 	/* two ends have come under this id: the refusal's, then the command's */
 	do {
-		assert_true(guest_vm_wait(g, id, 30000, &d));
+		assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	} while (d.result == -EEXIST && guest_vm_forget(g, id));
 	assert_int_equal(d.term_signal, SIGKILL);
 }
@@ -319,7 +319,7 @@ static void runs_many_at_once(void **state)
 		assert_int_equal(guest_vm_send(g, c), 0);
 	}
 	for (uint32_t i = 0; i < N; i++) {
-		assert_true(guest_vm_wait(g, first + i, 60000, &d));
+		assert_true(guest_vm_wait(g, first + i, GUEST_WAIT_MS, &d));
 		assert_int_equal(d.result, 5);
 	}
 }
@@ -384,7 +384,7 @@ static void kills_a_process_group(void **state)
 	assert_int_equal(command_record(c, id, NULL), 0);
 	assert_int_equal(guest_vm_send(g, c), 0);
 	assert_int_equal(guest_vm_bell(g, kill_group, 4), 0);
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.term_signal, SIGKILL);
 	assert_true(guest_vm_shell(g, "ps | grep -c 'sleep 1[0]00'", out, sizeof(out), &d));
 	assert_string_equal(out, "0\n");
@@ -402,7 +402,7 @@ static void makes_a_pid_namespace(void **state)
 	assert_int_equal(command_record(c, id, NULL), 0);
 	assert_int_equal(command_item_u32(c, INITX_ITEM_UNSHARE, &flags, 1, NULL), 0);
 	assert_int_equal(guest_vm_send(g, c), 0);
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 11);
 }
 
@@ -478,9 +478,9 @@ static void enters_the_namespaces_of_a_command(void **state)
 	assert_int_equal(fd_read_full(status_fd, status, sizeof(status)), 16);
 	assert_int_equal(le32_load(status), idb);
 	assert_int_equal(le32_load(status + 4), 0);
-	assert_true(guest_vm_wait(g, idb, 30000, &d));
+	assert_true(guest_vm_wait(g, idb, GUEST_WAIT_MS, &d));
 	assert_int_equal(guest_vm_bell(g, kill_it, 4), 0);
-	assert_true(guest_vm_wait(g, ida, 30000, &d));
+	assert_true(guest_vm_wait(g, ida, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.term_signal, SIGKILL);
 	/* nothing of it shows outside */
 	assert_true(
@@ -516,7 +516,7 @@ static void installs_a_seccomp_program(void **state)
 	assert_int_equal(command_item(c, INITX_ITEM_NO_NEW_PRIVS, NULL, 0, NULL), 0);
 	assert_int_equal(command_item(c, INITX_ITEM_SECCOMP, item, sizeof(item), NULL), 0);
 	assert_int_equal(guest_vm_send(g, c), 0);
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 12);
 }
 
@@ -553,7 +553,7 @@ static void sets_identity_and_place(void **state)
 	assert_int_equal(guest_vm_send(g, c), 0);
 	n = fd_read_full(fd, out, sizeof(out) - 1);
 	out[n > 0 ? n : 0] = '\0';
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_string_equal(out,
 			    "1000 1001 /tmp 0027 bar NoNewPrivs: 1 CapEff: 0000000000000000 77\n");
 }
@@ -596,7 +596,7 @@ static void gives_a_terminal(void **state)
 	}
 	assert_non_null(strstr(out, "/dev/pts/"));
 	assert_non_null(strstr(out, "31 101"));
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 0);
 }
 
@@ -656,7 +656,7 @@ static void loses_nothing_with_a_slow_reader(void **state)
 	}
 	pthread_join(thread, NULL);
 	assert_int_equal(got, len);
-	assert_true(guest_vm_wait(g, id, 30000, &d));
+	assert_true(guest_vm_wait(g, id, GUEST_WAIT_MS, &d));
 	assert_int_equal(d.result, 0);
 }
 
@@ -675,15 +675,17 @@ static void answers_the_doorbell(void **state)
 static void idles_without_cpu_time(void **state)
 {
 	struct timespec before, after;
-	double used;
+	double used = 1;
 
-	sleep(1);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-	sleep(getenv("HUSK_TEST_LONG") ? 5 : 2);
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-	used = (double)(after.tv_sec - before.tv_sec) +
-	       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
-	printf("idle: %.3f s of CPU time\n", used);
+	/* In one stretch of some: how soon it has settled is the machine's. */
+	for (int i = 0; i < 20 && used >= 0.2; i++) {
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+		sleep(2);
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+		used = (double)(after.tv_sec - before.tv_sec) +
+		       (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+		printf("idle: %.3f s of CPU time\n", used);
+	}
 	assert_true(used < 0.2);
 }
 
