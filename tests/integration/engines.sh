@@ -5,6 +5,14 @@
 . "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 needs_machines
 
+# None of this program's machines is there; others may run husk meanwhile.
+no_machines() {
+	local pid file=$(stat -Lc %d:%i "$husk")
+	for pid in $(pgrep -f '^husk: '); do
+		[ "$(stat -Lc %d:%i "/proc/$pid/exe" 2>/dev/null)" != "$file" ] || return 1
+	done
+}
+
 tmp=$(mktemp -d)
 mkdir -p "$tmp/bin" "$tmp/root/bin" "$tmp/root/etc" "$tmp/share"
 # Engines hand no environment on, and go by the name.
