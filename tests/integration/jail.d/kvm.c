@@ -45,6 +45,7 @@ GUEST_TEST(ready)
 			inb(0x61);
 		*(volatile uint32_t *)MAILBOX = ALIKE;
 		*(volatile uint32_t *)MAILBOX = READY;
+		outb(COM1, '.');
 	}
 }
 
