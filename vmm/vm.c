@@ -111,7 +111,8 @@ static int make_hv(struct vm *vm, const struct vm_config *config, struct err *er
 	return vm->ops->vm_new(&hv, &vm->hv, err);
 }
 
-/* A notification that only wakes the device thread needs no exit, where the back end can do without. */
+/* A notification that only wakes the device thread needs no exit, where the back end can do
+ * without. */
 static void short_cut_queue(struct vm *vm, struct virtio *v, unsigned queue, gpa_t window)
 {
 	struct err err = { 0 };
@@ -121,7 +122,8 @@ static void short_cut_queue(struct vm *vm, struct virtio *v, unsigned queue, gpa
 	if (!virtio_notify_event(v, queue, window, &event, &fd))
 		return;
 	if (vm->ops->ioeventfd(vm->hv, &event, fd, true, &err) < 0)
-		log_debug("%s: queue %u is notified by exits: %s", v->dev.ops->name, queue, err.msg);
+		log_debug("%s: queue %u is notified by exits: %s", v->dev.ops->name, queue,
+			  err.msg);
 	else
 		virtio_notified_outside(v, queue);
 }
@@ -136,7 +138,8 @@ static void take_short_cuts(struct vm *vm)
 	}
 }
 
-/* A file server's threads have no descriptor of the back end: what they interrupt by is an eventfd. */
+/* A file server's threads have no descriptor of the back end: what they interrupt by is an eventfd.
+ */
 static int make_irq_fds(struct vm *vm, struct err *err)
 {
 	int r = 0;
@@ -157,9 +160,7 @@ static int make_irq_fds(struct vm *vm, struct err *err)
 int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 {
 	CLEANUP(vm_freep) struct vm *vm = calloc(1, sizeof(*vm));
-	struct machine_env env = { .irq_set = on_irq,
-				   .irq_pulse = on_irq_pulse,
-				   .irq_opaque = vm };
+	struct machine_env env = { .irq_set = on_irq, .irq_pulse = on_irq_pulse, .irq_opaque = vm };
 	int r;
 
 	if (!vm)
@@ -193,6 +194,8 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err)
 	if (r < 0)
 		return r;
 	take_short_cuts(vm);
+	if (vm->restore)
+		vm_restore_make(vm);
 	*ret = STEAL_PTR(vm);
 	return 0;
 }
@@ -207,6 +210,7 @@ void vm_free(struct vm *vm)
 		vm_stop(vm);
 		vm_wait(vm, &ignored);
 	}
+	vm_restore_stop(vm);
 	for (unsigned i = 0; i < vm->n_vcpus; i++) {
 		if (vm->vcpus[i].hv)
 			vm->ops->vcpu_free(vm->vcpus[i].hv);
@@ -242,10 +246,11 @@ static int vcpu_make(struct vcpu *vcpu, struct hv_vcpu **ret, struct err *err)
 {
 	struct vm *vm = vcpu->vm;
 	AUTO_FREE struct hv_vcpu_state *state = NULL;
-	int r = vm->ops->vcpu_new(vm->hv, vcpu->id, ret, err);
+	int r;
 
-	if (r == 0 && vm->restore)
-		return vm_restore_vcpu(vm, vcpu->id, *ret, err);
+	if (vm->restore)
+		return vm_restore_vcpu(vm, vcpu->id, ret, err);
+	r = vm->ops->vcpu_new(vm->hv, vcpu->id, ret, err);
 	if (r < 0 || vcpu->id != 0)
 		return r;
 	state = calloc(1, sizeof(*state));
@@ -294,7 +299,7 @@ static void *vcpu_main(void *opaque)
 
 	snprintf(name, sizeof(name), "vcpu%u", vcpu->id);
 	pthread_setname_np(pthread_self(), name);
-	r = vcpu_make(vcpu, &hv, &err);
+	r = vm->restore && vm_restore_makes(vm, vcpu->id) ? 0 : vcpu_make(vcpu, &hv, &err);
 	if (r < 0)
 		request_exit(vm, VM_EXIT_ERROR, vcpu->id, &err);
 	else
@@ -309,7 +314,7 @@ static void *vcpu_main(void *opaque)
 	while (vcpu_may_run(vm)) {
 		struct hv_exit exit = { 0 };
 
-		vm->ops->run(hv, &exit);
+		vm->ops->run(vcpu->hv, &exit);
 		vcpu_handle_exit(vcpu, &exit);
 	}
 

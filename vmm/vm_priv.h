@@ -16,7 +16,7 @@ struct vcpu {
 	unsigned id;
 	pthread_t thread;
 	bool has_thread;
-	struct hv_vcpu *hv; /* guarded by vm->lock until all exist, then constant */
+	struct hv_vcpu *hv; /* guarded by vm->lock until the machine has started, then constant */
 };
 
 /* vm->lock is taken with a device's lock held (power requests), never the other way round. */
@@ -50,10 +50,19 @@ struct vm {
 
 /* Load the devices, read what vCPUs and interrupt controllers begin with. Before the back end's VM. */
 int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *err);
-/* State, and code, that a vCPU begins with; its own thread. */
-int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu *hv, struct err *err);
-/* Interrupt controllers, and a new generation id: all vCPUs exist, none has run. */
+/* Begin to make the first vCPU and to load its code, if there is any. The back end's VM exists. */
+void vm_restore_make(struct vm *vm);
+/* Whether that is under way, so that nobody else must. */
+bool vm_restore_makes(const struct vm *vm, unsigned id);
+/* A vCPU with the state that it begins with; its own thread. */
+int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu **ret, struct err *err);
+/*
+ * The vCPU that vm_restore_make() has made, interrupt controllers, and a new generation id: all other
+ * vCPUs exist, none has run.
+ */
 int vm_restore_finish(struct vm *vm, struct err *err);
+/* Wait for what vm_restore_make() has begun; no vCPU has a thread. */
+void vm_restore_stop(struct vm *vm);
 void vm_restore_free(struct vm_restore *restore);
 
 #endif

@@ -5,13 +5,17 @@
  * Theory of operation. Sections of one name are told apart by instance, counted in the order of the
  * machine's devices, which is the same for the same configuration. Restoring goes in the order that
  * the parts depend on one another: memory (already mapped), devices, then on their own threads the
- * vCPUs with their local APICs and clocks, then the interrupt controllers, which may pass on at once
- * what was pending, and last a new generation id with its interrupt. Device interrupts raised while devices load lead nowhere, as there is no
- * back end yet; their levels are in the interrupt controllers' state.
+ * vCPUs with their local APICs and clocks, then the interrupt controllers, which may pass on at
+ * once what was pending, and last a new generation id with its interrupt. If there is code, the
+ * first vCPU is made and its code loaded by a thread of its own, beside whatever comes between
+ * vm_new() and vm_start(), which waits for its end. Device interrupts raised while devices load
+ * lead nowhere, as there is no back end yet; their levels are in the interrupt controllers' state.
  */
 #define LOG_MODULE "vmm/vm_state"
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +32,11 @@ struct vm_restore {
 	uint8_t *irqchip; /* owned; NULL: the back end has none */
 	size_t irqchip_len;
 	int code_fd; /* borrowed; -1: none */
+	pthread_t maker;
+	bool has_maker;	       /* what is below is its until it has been joined */
+	struct hv_vcpu *first; /* owned; NULL: taken, or not made */
+	int made;
+	struct err why;
 	struct hv_vcpu_state vcpus[]; /* n_vcpus */
 };
 
@@ -217,28 +226,87 @@ int vm_restore_begin(struct vm *vm, const struct vm_saved *saved, struct err *er
 	return r < 0 ? r : saved->check(saved->opaque, err);
 }
 
-int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu *hv, struct err *err)
+int vm_restore_vcpu(const struct vm *vm, unsigned id, struct hv_vcpu **ret, struct err *err)
 {
-	struct err why = { 0 };
-	int r = vm->ops->set_state(hv, &vm->restore->vcpus[id], err);
+	int r = vm->ops->vcpu_new(vm->hv, id, ret, err);
 
-	if (r < 0 || id != 0 || vm->restore->code_fd < 0 || !vm->ops->code_load)
-		return r;
-	if (vm->ops->code_load(hv, vm->restore->code_fd, &why) < 0)
+	return r < 0 ? r : vm->ops->set_state(*ret, &vm->restore->vcpus[id], err);
+}
+
+/* The first vCPU, with code; without, if that is of no use. */
+static void *make_first(void *opaque)
+{
+	struct vm *vm = opaque;
+	struct vm_restore *restore = vm->restore;
+	struct err why = { 0 };
+
+	pthread_setname_np(pthread_self(), "code");
+	restore->made = vm_restore_vcpu(vm, 0, &restore->first, &restore->why);
+	if (restore->made == 0 && vm->ops->code_load(restore->first, restore->code_fd, &why) < 0)
 		log_debug("%s, making it anew", why.msg);
+	return NULL;
+}
+
+void vm_restore_make(struct vm *vm)
+{
+	struct vm_restore *restore = vm->restore;
+	sigset_t all, old;
+
+	if (restore->code_fd < 0 || !vm->ops->code_load)
+		return;
+	sigfillset(&all);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	/* Without it, the machine makes its code as it needs it. */
+	restore->has_maker = pthread_create(&restore->maker, NULL, make_first, vm) == 0;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static bool join_maker(struct vm_restore *restore)
+{
+	if (!restore->has_maker)
+		return false;
+	pthread_join(restore->maker, NULL);
+	restore->has_maker = false;
+	return true;
+}
+
+bool vm_restore_makes(const struct vm *vm, unsigned id)
+{
+	return id == 0 && vm->restore->has_maker;
+}
+
+/* The first vCPU, if the maker has made it. */
+static int take_first(struct vm *vm, struct err *err)
+{
+	struct vm_restore *restore = vm->restore;
+
+	if (!join_maker(restore))
+		return 0;
+	if (restore->made < 0)
+		return err_set(err, restore->made, "%s", restore->why.msg);
+	pthread_mutex_lock(&vm->lock);
+	vm->vcpus[0].hv = STEAL_PTR(restore->first);
+	pthread_mutex_unlock(&vm->lock);
 	return 0;
 }
 
 int vm_restore_finish(struct vm *vm, struct err *err)
 {
 	struct vm_restore *restore = vm->restore;
-	int r = 0;
+	int r = take_first(vm, err);
 
-	if (restore->irqchip)
+	if (r == 0 && restore->irqchip)
 		r = state_load(vm->ops->irqchip_state, vm->ops->irqchip_obj(vm->hv),
 			       restore->irqchip, restore->irqchip_len, err);
 	/* Another machine may have begun with the same state: the guest has to know. */
 	return r < 0 ? r : vmgenid_change(vm->machine->vmgenid, err);
+}
+
+void vm_restore_stop(struct vm *vm)
+{
+	if (vm->restore && join_maker(vm->restore) && vm->restore->first)
+		vm->ops->vcpu_free(STEAL_PTR(vm->restore->first));
 }
 
 void vm_restore_free(struct vm_restore *restore)

@@ -19,6 +19,7 @@
 #include "snapshots/memory.h"
 #include "snapshots/store.h"
 #include "snapstore.h"
+#include "vmm/hv.h"
 
 struct snapshot_options {
 	const char *bundle, *limit;
@@ -88,18 +89,33 @@ static int for_each(int store_fd, char **names, int n_names, bool all, each_fn f
 
 /* ---- what is there ---- */
 
+/* A machine begins as well without its code, so that only damage is a fault. */
+static int verify_code(int fd, const char **ret_what, struct err *err)
+{
+	struct err why = { 0 };
+	int r = fd < 0 ? 0 : hv_soft_ops.code_check(fd, &why);
+
+	*ret_what = fd < 0	   ? ""
+		    : r == -ESTALE ? "; its code is not for this program or CPU"
+				   : ", with code";
+	return r < 0 && r != -ESTALE ? err_set(err, r, "%s", why.msg) : 0;
+}
+
 static int verify_one(int store_fd, const char *name, struct err *err)
 {
 	struct snapshot s = SNAPSHOT_NONE;
+	const char *code;
 	int r = snap_open(store_fd, name, &s, err);
 
 	if (r == 0) {
 		r = snap_memory_verify(s.memory_fd, &s.manifest, err);
+		if (r == 0)
+			r = verify_code(s.code_fd, &code, err);
 		if (r < 0)
 			err_wrap(err, r, "snapshot '%.12s'", name);
 	}
 	if (r == 0)
-		printf("%.12s is whole\n", name);
+		printf("%.12s is whole%s\n", name, code);
 	snap_close(&s);
 	return r;
 }

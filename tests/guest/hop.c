@@ -133,8 +133,13 @@ static struct vm *hop(struct vm *vm, struct vm_config *config, struct image *im,
 	saved.code_fd = im->code_fd;
 	saved.has_code = true;
 	config->saved = &saved;
+	/* One that is never started leaves nothing behind. */
 	if (r == 0)
 		r = vm_new(config, &next, err);
+	if (r == 0) {
+		vm_free(STEAL_PTR(next));
+		r = vm_new(config, &next, err);
+	}
 	if (r == 0)
 		r = vm_start(next, err);
 	config->saved = NULL;

@@ -2,10 +2,12 @@
 /* Files of code: what they are good for, their sums, loading; image.h has the theory. */
 #include <errno.h>
 #include <nmmintrin.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/fd.h"
 #include "soft/exe.h"
 #include "soft/image_priv.h"
@@ -33,7 +35,8 @@ static uint64_t host_features(void)
 	return f;
 }
 
-int image_key(const struct block_cpu *code, uint64_t words[IMAGE_KEY_WORDS], struct err *err)
+/* The words before IMAGE_W_GUEST: the same for all machines of this process. */
+static int own_key(uint64_t words[IMAGE_KEY_WORDS], struct err *err)
 {
 	size_t len = 0;
 	const uint8_t *id = exe_build_id(&len);
@@ -45,6 +48,15 @@ int image_key(const struct block_cpu *code, uint64_t words[IMAGE_KEY_WORDS], str
 	words[IMAGE_W_VERSION] = IMAGE_VERSION;
 	memcpy(&words[IMAGE_W_BUILD], id, MIN(len, 3 * sizeof(words[0])));
 	words[IMAGE_W_HOST] = host_features();
+	return 0;
+}
+
+int image_key(const struct block_cpu *code, uint64_t words[IMAGE_KEY_WORDS], struct err *err)
+{
+	int r = own_key(words, err);
+
+	if (r < 0)
+		return r;
 	words[IMAGE_W_GUEST] = code->features;
 	words[IMAGE_W_MODE] = code->jit.rw != NULL;
 	return 0;
@@ -79,10 +91,12 @@ uint64_t image_head_sum(uint8_t head[IMAGE_HEAD_BYTES])
 
 /* ---- reading ---- */
 
+#define CHECK_BYTES (1 << 20) /* at once: a multiple of 16, as the sums go */
+
 struct image {
 	struct cpu *cpu;
 	struct block_cpu *code;
-	uint64_t w[IMAGE_W_HEAD_SUM + 1];
+	uint64_t w[IMAGE_WORDS];
 	uint8_t *host_code; /* mapped, whole pages: hot, then cold; NULL: none */
 	const uint32_t *refs;
 };
@@ -101,10 +115,10 @@ static int read_at(int fd, void *p, uint64_t len, uint64_t off, struct err *err)
 	return (uint64_t)n == len ? 0 : damaged(err);
 }
 
-static bool lengths_ok(const struct image *im, uint64_t file_bytes)
+static bool lengths_ok(const uint64_t *w, bool jit, uint64_t file_bytes)
 {
-	const uint64_t *w = im->w, hot_max = im->code->jit.rw ? JIT_COLD_START : 0,
-		       cold_max = im->code->jit.rw ? JIT_ARENA_BYTES - JIT_COLD_START : 0;
+	const uint64_t hot_max = jit ? JIT_COLD_START : 0,
+		       cold_max = jit ? JIT_ARENA_BYTES - JIT_COLD_START : 0;
 
 	return w[IMAGE_W_HOT] <= hot_max && w[IMAGE_W_COLD] <= cold_max &&
 	       IS_ALIGNED(w[IMAGE_W_HOT] | w[IMAGE_W_COLD], GMEM_PAGE_SIZE) &&
@@ -115,26 +129,25 @@ static bool lengths_ok(const struct image *im, uint64_t file_bytes)
 				     w[IMAGE_W_ARENA] + w[IMAGE_W_BLOCKS] * sizeof(uint32_t);
 }
 
-static int read_head(struct image *im, int fd, struct err *err)
+/* The first @n_key words must be @key's. */
+static int read_head(uint64_t w[IMAGE_WORDS], int fd, const uint64_t *key, unsigned n_key,
+		     struct err *err)
 {
 	uint8_t head[IMAGE_HEAD_BYTES];
-	uint64_t key[IMAGE_KEY_WORDS];
 	struct stat st;
-	int r = image_key(im->code, key, err);
+	int r = read_at(fd, head, sizeof(head), 0, err);
 
-	if (r == 0)
-		r = read_at(fd, head, sizeof(head), 0, err);
 	if (r < 0)
 		return r;
 	if (fstat(fd, &st) < 0)
 		return err_errno(err, errno, "code: look at it");
-	for (unsigned i = 0; i < ARRAY_LEN(im->w); i++)
-		im->w[i] = le64_load(head + 8 * i);
-	if (im->w[IMAGE_W_HEAD_SUM] != image_head_sum(head))
+	for (unsigned i = 0; i < IMAGE_WORDS; i++)
+		w[i] = le64_load(head + 8 * i);
+	if (w[IMAGE_W_HEAD_SUM] != image_head_sum(head))
 		return damaged(err);
-	if (memcmp(key, im->w, sizeof(key)) != 0)
+	if (memcmp(key, w, n_key * sizeof(*key)) != 0)
 		return err_set(err, -ESTALE, "code: of another program or CPU");
-	return lengths_ok(im, (uint64_t)st.st_size) ? 0 : damaged(err);
+	return lengths_ok(w, w[IMAGE_W_MODE], (uint64_t)st.st_size) ? 0 : damaged(err);
 }
 
 /* Blocks and their list go to where blocks go; host code is mapped, and shared with others. */
@@ -281,8 +294,9 @@ static int place_host_code(struct image *im, struct err *err)
 		      { im->w[IMAGE_W_COLD], code->jit.rx + JIT_COLD_START } };
 
 	for (unsigned i = 0; i < ARRAY_LEN(parts); i++) {
-		if (parts[i].len &&
-		    mremap(im->host_code, parts[i].len, parts[i].len, MREMAP_MAYMOVE | MREMAP_FIXED,
+		if (!parts[i].len)
+			continue;
+		if (mremap(im->host_code, parts[i].len, parts[i].len, MREMAP_MAYMOVE | MREMAP_FIXED,
 			   parts[i].to) == MAP_FAILED)
 			return err_errno(err, errno, "code: move");
 		im->host_code += parts[i].len;
@@ -295,9 +309,11 @@ static int place_host_code(struct image *im, struct err *err)
 int block_image_load(struct cpu *cpu, int fd, struct err *err)
 {
 	struct image im = { .cpu = cpu, .code = cpu->code };
-	uint64_t host_len;
-	int r = read_head(&im, fd, err);
+	uint64_t key[IMAGE_KEY_WORDS], host_len;
+	int r = image_key(im.code, key, err);
 
+	if (r == 0)
+		r = read_head(im.w, fd, key, IMAGE_KEY_WORDS, err);
 	if (r < 0)
 		return r;
 	host_len = im.w[IMAGE_W_HOT] + im.w[IMAGE_W_COLD];
@@ -315,4 +331,27 @@ int block_image_load(struct cpu *cpu, int fd, struct err *err)
 	jit_reset(cpu->code);
 	cpu->code->arena_used = ARENA_START + im.w[IMAGE_W_ARENA];
 	return 0;
+}
+
+int block_image_check(int fd, struct err *err)
+{
+	AUTO_FREE uint8_t *buf = malloc(CHECK_BYTES);
+	uint64_t key[IMAGE_KEY_WORDS], w[IMAGE_WORDS], at = IMAGE_HEAD_BYTES, end, n;
+	struct image_sum sum = { { 0 } };
+	int r = buf ? own_key(key, err) : err_set(err, -ENOMEM, "code: no memory");
+
+	if (r == 0)
+		r = read_head(w, fd, key, IMAGE_W_GUEST, err);
+	if (r < 0)
+		return r;
+	end = at + w[IMAGE_W_HOT] + w[IMAGE_W_COLD] + w[IMAGE_W_ARENA] +
+	      w[IMAGE_W_BLOCKS] * sizeof(uint32_t);
+	for (; at < end; at += n) {
+		n = MIN(end - at, (uint64_t)CHECK_BYTES);
+		r = read_at(fd, buf, n, at, err);
+		if (r < 0)
+			return r;
+		image_sum_add(&sum, buf, n);
+	}
+	return sum.v[0] == w[IMAGE_W_SUM] && sum.v[1] == w[IMAGE_W_SUM + 1] ? 0 : damaged(err);
 }

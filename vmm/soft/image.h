@@ -31,10 +31,20 @@ int block_image_save(struct cpu *cpu, int fd, struct err *err);
  * block_image_load() - Begin with the blocks of a file
  * @fd:	Trusted to be written by block_image_save(), but perhaps damaged
  *
- * Context: the vCPU's thread, before any vCPU of the machine has run; memory is as it was saved.
+ * Context: any thread, before any vCPU of the machine has run; memory is as it was saved.
  * Return: 0; -ESTALE written by another program or for another CPU; -EBADMSG damaged; -ENOMEM; what
  * reading gives. On failure there are no blocks.
  */
 int block_image_load(struct cpu *cpu, int fd, struct err *err);
+
+/**
+ * block_image_check() - Is a file whole, and could a machine of this program begin with it?
+ *
+ * Reads all of it. A guest with other CPU features may refuse it still.
+ *
+ * Context: any thread.
+ * Return: 0; as block_image_load().
+ */
+int block_image_check(int fd, struct err *err);
 
 #endif

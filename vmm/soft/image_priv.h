@@ -30,6 +30,7 @@ enum image_word {
 	IMAGE_W_BLOCKS,			    /* their number */
 	IMAGE_W_SUM,			    /* of all behind this page, two words */
 	IMAGE_W_HEAD_SUM = IMAGE_W_SUM + 2, /* of the page, this word being 0 */
+	IMAGE_WORDS,
 };
 #define IMAGE_HEAD_BYTES GMEM_PAGE_SIZE
 #define IMAGE_BLOCKS_MAX (1U << 18)

@@ -199,7 +199,7 @@ static int write_file(struct saving *s, int fd, struct err *err)
 	uint32_t *refs = (uint32_t *)(void *)s->old;
 	struct block_cpu *to = s->to;
 	uint64_t hot = ALIGN_UP(to->jit_used, GMEM_PAGE_SIZE), cold = 0;
-	uint64_t w[IMAGE_W_HEAD_SUM + 1] = { 0 };
+	uint64_t w[IMAGE_WORDS] = { 0 };
 	uint8_t head[IMAGE_HEAD_BYTES] = { 0 };
 	struct image_sum sum = { { 0 } };
 	int r = image_key(s->from, w, err);

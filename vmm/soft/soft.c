@@ -320,6 +320,7 @@ const struct hv_ops hv_soft_ops = {
 	.code_forget = code_forget,
 	.code_save = code_save,
 	.code_load = code_load,
+	.code_check = block_image_check,
 	.irqchip_state = &irqchip_desc,
 	.irqchip_obj = irqchip_obj,
 };

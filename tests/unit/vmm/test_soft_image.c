@@ -103,6 +103,7 @@ static void a_machine_runs_the_code_it_begins_with(void **state)
 	struct block *loop;
 	size_t used, jit_used;
 
+	assert_int_equal(block_image_check(fd, &err), 0);
 	assert_int_equal(block_image_load(cpu, fd, &err), 0);
 	used = code->arena_used;
 	jit_used = code->jit_used;
@@ -192,6 +193,17 @@ static void refused(struct cpu *cpu, const uint8_t *p, size_t len, int why)
 	assert_int_equal(cpu->code->jit_used, 0);
 }
 
+/* Also by who looks without a machine. */
+static void refused_by_all(struct cpu *cpu, const uint8_t *p, size_t len, int why)
+{
+	int AUTO_FD fd = file_of(p, len);
+	struct err err = { 0 };
+
+	refused(cpu, p, len, why);
+	assert_int_equal(block_image_check(fd, &err), why);
+	assert_true(err.msg[0]);
+}
+
 static void each_byte_and_each_length_counts(void **state)
 {
 	struct cpu *cpu = prepare(*state);
@@ -201,11 +213,11 @@ static void each_byte_and_each_length_counts(void **state)
 
 	for (size_t i = 0; i < len; i++) {
 		p[i] ^= 1U << i % 8;
-		refused(cpu, p, len, -EBADMSG);
+		refused_by_all(cpu, p, len, -EBADMSG);
 		p[i] ^= 1U << i % 8;
 	}
 	for (size_t i = 0; i < len; i += i < 2 * GMEM_PAGE_SIZE ? 61 : 997)
-		refused(cpu, p, i, -EBADMSG);
+		refused_by_all(cpu, p, i, -EBADMSG);
 	assert_int_equal(run(cpu), N_INSNS + 1);
 	assert_int_equal(cpu->gpr[HV_RAX], 3 * N_LOOPS);
 	test_free(p);
@@ -263,7 +275,7 @@ static void offsets_are_checked_without_the_sums_too(void **state)
 		for (unsigned bit = 0; bit < 64; bit++) {
 			le64_store(p + 8 * w, was ^ 1ULL << bit);
 			mend(p, len);
-			refused(cpu, p, len, -EBADMSG);
+			refused_by_all(cpu, p, len, -EBADMSG);
 		}
 		le64_store(p + 8 * w, was);
 	}
@@ -282,7 +294,7 @@ static void another_program_or_cpu_is_told(void **state)
 
 		le64_store(p + 8 * w, was ^ 1);
 		mend(p, len);
-		refused(cpu, p, len, -ESTALE);
+		(w < IMAGE_W_GUEST ? refused_by_all : refused)(cpu, p, len, -ESTALE);
 		le64_store(p + 8 * w, was);
 	}
 	test_free(p);

@@ -192,8 +192,8 @@ struct hv_ops {
 			 struct err *err);
 
 	/*
-	 * @id is also the APIC id. Call on the thread that will run it. The new vCPU is in its reset
-	 * state: LAPIC, MSRs and FPU as after INIT, id 0 runnable (the boot code then sets its registers
+	 * @id is also the APIC id. Call on the thread that will run it; if there is code_load, on any. The
+	 * new vCPU is in its reset state: LAPIC, MSRs and FPU as after INIT, id 0 runnable (the boot code then sets its registers
 	 * over get_state), the others HV_MP_WAIT_SIPI.
 	 */
 	int (*vcpu_new)(struct hv_vm *vm, unsigned id, struct hv_vcpu **ret, struct err *err);
@@ -222,11 +222,13 @@ struct hv_ops {
 	 * makes nothing). code_forget: make it anew from now on, so that only what runs later is kept;
 	 * any thread. code_save: to a fresh file; all vCPUs stopped. code_load: from a file that nobody
 	 * untrusted could write, behind set_state, before any vCPU has run; a failure leaves the vCPU as
-	 * it was.
+	 * it was; any thread. code_check: whether a file is whole (-EBADMSG) and of use to this program
+	 * (-ESTALE); any thread.
 	 */
 	void (*code_forget)(struct hv_vcpu *vcpu);
 	int (*code_save)(struct hv_vcpu *vcpu, int fd, struct err *err);
 	int (*code_load)(struct hv_vcpu *vcpu, int fd, struct err *err);
+	int (*code_check)(int fd, struct err *err);
 
 	/* Interrupt controllers outside the vCPU (IOAPIC, PIC), saved with the VM. All vCPUs stopped. */
 	const struct state_desc *irqchip_state;
