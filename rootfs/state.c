@@ -28,7 +28,7 @@
 #include "passthrough/open.h"
 
 #define STATE_MAGIC   0x53464b48U /* "HKFS" */
-#define STATE_VERSION 2
+#define STATE_VERSION 3 /* 3: what the guest has cached of each file */
 #define PATH_LOST     0xffffU
 #define PATH_ORPHAN   0xfffeU
 #define ORPHAN_MAX    (16 * MIB)       /* one file without a name */
@@ -117,6 +117,23 @@ static uint8_t *orphan_read(struct save *s, const struct node *n, const struct s
 	return STEAL_PTR(p);
 }
 
+static void out_time(struct out *o, const struct statx_timestamp *t)
+{
+	out_u64(o, (uint64_t)t->tv_sec);
+	out_u32(o, t->tv_nsec);
+}
+
+/* Of which state of the file the guest has cached data. */
+static void stamp_save(struct out *o, const struct node *n)
+{
+	out_u16(o, n->has_stamp);
+	if (!n->has_stamp)
+		return;
+	out_u64(o, n->stamp.size);
+	out_time(o, &n->stamp.mtime);
+	out_time(o, &n->stamp.ctime);
+}
+
 static void node_save(struct save *s, struct node_slot *slot)
 {
 	struct node *n = slot->node, *pinned = NULL;
@@ -138,11 +155,10 @@ static void node_save(struct save *s, struct node_slot *slot)
 	out_u64(&s->out, n->n_lookups);
 	out_u32(&s->out, n->type);
 	out_u64(&s->out, n->key.ino);
-	out_u64(&s->out, (uint64_t)stx.stx_btime.tv_sec);
-	out_u32(&s->out, stx.stx_btime.tv_nsec);
+	out_time(&s->out, &stx.stx_btime);
 	out_u64(&s->out, stx.stx_size);
-	out_u64(&s->out, (uint64_t)stx.stx_mtime.tv_sec);
-	out_u32(&s->out, stx.stx_mtime.tv_nsec);
+	out_time(&s->out, &stx.stx_mtime);
+	stamp_save(&s->out, n);
 	out_u16(&s->out, orphan ? PATH_ORPHAN : lost ? PATH_LOST : (uint16_t)strlen(path));
 	if (!lost)
 		out_bytes(&s->out, path, strlen(path));
@@ -255,6 +271,8 @@ struct saved_node {
 	uint64_t id, n_lookups, ino, size;
 	uint32_t type;
 	struct statx_timestamp btime, mtime;
+	bool has_stamp;
+	struct node_stamp stamp;
 	char path[PATH_MAX];
 	bool lost;
 	uint32_t fh_type;
@@ -274,6 +292,13 @@ struct restore {
 	int status;
 };
 
+static struct statx_timestamp in_time(struct in *in)
+{
+	int64_t sec = (int64_t)in_u64(in);
+
+	return (struct statx_timestamp){ .tv_sec = sec, .tv_nsec = in_u32(in) };
+}
+
 static int node_parse(struct in *in, struct saved_node *n)
 {
 	const uint8_t *p;
@@ -283,11 +308,15 @@ static int node_parse(struct in *in, struct saved_node *n)
 	n->n_lookups = in_u64(in);
 	n->type = in_u32(in);
 	n->ino = in_u64(in);
-	n->btime.tv_sec = (int64_t)in_u64(in);
-	n->btime.tv_nsec = in_u32(in);
+	n->btime = in_time(in);
 	n->size = in_u64(in);
-	n->mtime.tv_sec = (int64_t)in_u64(in);
-	n->mtime.tv_nsec = in_u32(in);
+	n->mtime = in_time(in);
+	n->has_stamp = in_u16(in) != 0;
+	if (n->has_stamp) {
+		n->stamp.size = in_u64(in);
+		n->stamp.mtime = in_time(in);
+		n->stamp.ctime = in_time(in);
+	}
 	len = in_u16(in);
 	n->lost = len == PATH_LOST || len == PATH_ORPHAN;
 	if (!n->lost) {
@@ -400,7 +429,7 @@ static int restore_node(struct restore *r)
 		fd = -1;
 	}
 	status = node_restore(t, r->node.id, r->node.n_lookups, good ? &stx : NULL, r->node.type,
-			      &fd);
+			      &fd, r->node.has_stamp && !r->node.orphan ? &r->node.stamp : NULL);
 	if (status < 0)
 		return err_set(r->err, status, "file server: node %#llx",
 			       (unsigned long long)r->node.id);

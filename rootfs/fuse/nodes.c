@@ -532,7 +532,7 @@ static int slot_claim_locked(struct node_table *t, uint32_t index)
 }
 
 int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const struct statx *stx,
-		 uint32_t type, int *fd)
+		 uint32_t type, int *fd, const struct node_stamp *stamp)
 {
 	uint32_t index = (uint32_t)id;
 	struct node_key key = { 0 };
@@ -565,6 +565,9 @@ int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const st
 		t->n_lookups += n_lookups;
 		n->stale = !stx;
 		n->type = type;
+		n->has_stamp = stamp != NULL;
+		if (stamp)
+			n->stamp = *stamp;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return r;

@@ -129,9 +129,12 @@ int node_intern(struct node_table *t, const struct statx *stx, int *fd, struct n
 /* Take back @n of the guest's references; unknown ids are ignored. */
 void node_forget(struct node_table *t, uint64_t id, uint64_t n);
 
-/* Put a node at a given id while restoring. @fd (taken over) is -1 for a stale one. */
+/*
+ * Put a node at a given id while restoring. @fd (taken over) is -1 for a stale one, @stamp (or NULL) of what
+ * the guest has cached data.
+ */
 int node_restore(struct node_table *t, uint64_t id, uint64_t n_lookups, const struct statx *stx,
-		 uint32_t type, int *fd);
+		 uint32_t type, int *fd, const struct node_stamp *stamp);
 
 void node_key_from_statx(const struct statx *stx, struct node_key *ret);
 

@@ -31,6 +31,15 @@ int gate_open_path(int dirfd, const char *name)
 	return gate_open_at(dirfd, name, O_PATH | O_NOFOLLOW, 0);
 }
 
+int gate_open_in_root(int root_fd, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
 struct gate_name gate_name_of(int fd)
 {
 	struct gate_name n;

@@ -22,6 +22,12 @@ int gate_open_at(int dirfd, const char *name, uint32_t flags, mode_t mode);
 /* O_PATH descriptor of a component, symbolic links included. */
 int gate_open_path(int dirfd, const char *name);
 
+/*
+ * O_PATH descriptor of a path as a process in the container sees it: symbolic links lead to where they do
+ * there, also from the root's parent.
+ */
+int gate_open_in_root(int root_fd, const char *path);
+
 /* Open a pinned node's file or directory. Return: descriptor; -ENXIO for other types. */
 int gate_open_node(struct fuse_server *srv, const struct node *n, uint32_t flags);
 

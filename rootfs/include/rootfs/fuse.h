@@ -160,6 +160,22 @@ void fuse_server_reset(struct fuse_server *srv);
 
 void fuse_server_stats(struct fuse_server *srv, struct fuse_stats *ret);
 
+struct fuse_program {
+	const char *name;   /* a path, or what is searched */
+	const char *search; /* PATH; NULL: the usual one */
+	const char *dir;    /* its working directory: what a relative path begins at */
+};
+
+/**
+ * fuse_server_needs() - Files that a program of the tree will need: a guess, by names in its files
+ * @ret:	Paths, each with its NUL; owned by the caller (free)
+ *
+ * Context: quiescent; runs on the leader thread.
+ * Return: 0, also when there is no such program; -ENOMEM.
+ */
+int fuse_server_needs(struct fuse_server *srv, const struct fuse_program *program, char **ret,
+		      size_t *ret_len, struct err *err);
+
 /* What a restored table's entry must agree with, besides type. */
 enum fuse_verify {
 	FUSE_VERIFY_SAME, /* the very file: same file handle, or device and inode, and birth time */

@@ -284,6 +284,62 @@ static void a_used_server_is_not_restored(void **state)
 	assert_int_equal(fc_read(&c, file, fh, 0, 10), 0);
 }
 
+/* Whether what the guest has cached of the file is still good: what OPEN says. */
+static bool keeps(uint64_t node)
+{
+	struct fuse_open_in in = { .flags = O_RDONLY };
+	struct fuse_open_out o;
+
+	assert_int_equal(fc_call(&c, FUSE_OPEN, node, &in, sizeof(in), NULL, 0), 0);
+	memcpy(&o, c.out, sizeof(o));
+	assert_int_equal(fc_release(&c, node, o.fh, false), 0);
+	return o.open_flags & FOPEN_KEEP_CACHE;
+}
+
+static void cached_content_is_kept_as_long_as_the_file_is(void **state)
+{
+	struct fuse_restore_result res;
+	struct timespec times[2];
+	struct stat st;
+	int fd;
+
+	keeps(file);
+	assert_true(keeps(file));
+	save();
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_true(keeps(file));
+	/* Another content of the same size and time. */
+	assert_int_equal(stat(at("dir/file"), &st), 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	fd = open(at("dir/file"), O_WRONLY);
+	assert_int_equal(pwrite(fd, "CONTENT", 7, 0), 7);
+	close(fd);
+	assert_int_equal(utimensat(AT_FDCWD, at("dir/file"), times, 0), 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	assert_int_equal(res.n_stale_nodes, 0);
+	assert_false(keeps(file));
+	assert_true(keeps(file));
+	/* A copy of the tree is another file in every case. */
+	assert_int_equal(restore(FUSE_VERIFY_COPY, &res), 0);
+	assert_false(keeps(file));
+}
+
+static void names_that_lead_elsewhere_are_not_kept(void **state)
+{
+	struct fuse_restore_result res;
+	int err;
+
+	keeps(file);
+	save();
+	assert_int_equal(rename(at("dir/file"), at("dir/old")), 0);
+	assert_int_equal(link(at("other"), at("dir/file")), 0);
+	assert_int_equal(restore(FUSE_VERIFY_SAME, &res), 0);
+	/* The node was another file; who looks the name up gets the one that is there. */
+	assert_int_equal(res.n_stale_nodes, 1);
+	assert_int_equal(fc_lookup(&c, dir, "file", &err), other);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -299,6 +355,8 @@ int main(void)
 		TEST(copies_pass_where_copies_are_meant),
 		TEST(damaged_states_are_refused),
 		TEST(a_used_server_is_not_restored),
+		TEST(cached_content_is_kept_as_long_as_the_file_is),
+		TEST(names_that_lead_elsewhere_are_not_kept),
 	};
 
 	return cmocka_run_group_tests_name("rootfs/state", tests, NULL, NULL);
