@@ -3,7 +3,8 @@
  * Saving and restoring what the guest knows of the server: session, nodes, handles.
  *
  * Form, little-endian: u32 magic, u32 version, u32 minor, u64 flags, u32 max_write, u32 nodes, u32
- * handles; then each node and each handle as node_save() and handle_save() write them. A node is
+ * handles; then each node and each handle as node_save() and handle_save() write them, and what the guest
+ * was told (told_write()). A node is
  * found again by its path below the root and accepted only if it proves to be the same file; one
  * that is not there, or is another, keeps its id and answers ESTALE: never a wrong file. Small
  * regular files without a name (unlinked, still open) are saved whole, and become new files without
@@ -28,7 +29,7 @@
 #include "passthrough/open.h"
 
 #define STATE_MAGIC   0x53464b48U /* "HKFS" */
-#define STATE_VERSION 3 /* 3: what the guest has cached of each file */
+#define STATE_VERSION 3 /* 3: what the guest has cached, and was told */
 #define PATH_LOST     0xffffU
 #define PATH_ORPHAN   0xfffeU
 #define ORPHAN_MAX    (16 * MIB)       /* one file without a name */
@@ -183,6 +184,26 @@ static void handle_save(struct save *s, const struct handle *h)
 	out_u64(&s->out, h->node ? node_id(h->node) : 0);
 }
 
+static void told_write(struct save *s)
+{
+	struct told_log *log = &s->srv->told;
+
+	pthread_mutex_lock(&log->lock);
+	out_u32(&s->out, atomic_load(&log->on) && !log->lost);
+	out_u32(&s->out, (uint32_t)log->n);
+	for (size_t i = 0; i < log->n; i++) {
+		const struct told *t = &log->v[i];
+
+		out_u64(&s->out, t->parent);
+		out_u64(&s->out, t->node);
+		out_u64(&s->out, t->digest);
+		out_u16(&s->out, (uint16_t)strlen(t->name));
+		out_bytes(&s->out, t->name, strlen(t->name));
+	}
+	pthread_mutex_unlock(&log->lock);
+	told_end(log);
+}
+
 static void save_run(void *arg)
 {
 	struct save *s = arg;
@@ -204,6 +225,7 @@ static void save_run(void *arg)
 		if (srv->handles.slots[i].handle)
 			handle_save(s, srv->handles.slots[i].handle);
 	}
+	told_write(s);
 }
 
 int fuse_server_save(struct fuse_server *srv, void **ret, size_t *ret_len, uint32_t *ret_lost,
@@ -477,6 +499,35 @@ static int restore_handle(struct restore *r)
 			  : 0;
 }
 
+/* What the guest still believes, if it was noted, is believed rightly or not. */
+static int restore_told(struct restore *r)
+{
+	bool whole = in_u32(&r->in) == 1;
+	uint32_t n = in_u32(&r->in);
+	char name[NAME_MAX + 1];
+
+	r->result.holds = whole;
+	for (uint32_t i = 0; i < n; i++) {
+		struct told t = { .name = name };
+		const uint8_t *p;
+		uint16_t len;
+
+		t.parent = in_u64(&r->in);
+		t.node = in_u64(&r->in);
+		t.digest = in_u64(&r->in);
+		len = in_u16(&r->in);
+		p = in_take(&r->in, len);
+		if (!p || len > NAME_MAX || memchr(p, 0, len) || memchr(p, '/', len) ||
+		    (len <= 2 && memcmp(p, "..", len) == 0 && len))
+			return err_set(r->err, -EBADMSG, "file server: damaged note");
+		memcpy(name, p, len);
+		name[len] = 0;
+		if (r->result.holds)
+			r->result.holds = told_holds(r->srv, &t);
+	}
+	return r->in.failed ? err_set(r->err, -EBADMSG, "file server: damaged notes") : 0;
+}
+
 static int restore_all(struct restore *r)
 {
 	struct fuse_session *s = &r->srv->session;
@@ -498,6 +549,8 @@ static int restore_all(struct restore *r)
 		status = restore_node(r);
 	for (uint32_t i = 0; i < n_handles && status == 0; i++)
 		status = restore_handle(r);
+	if (status == 0)
+		status = restore_told(r);
 	if (status == 0 && r->in.left)
 		status = err_set(r->err, -EBADMSG, "file server: bytes after the state");
 	if (status < 0)

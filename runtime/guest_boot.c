@@ -14,7 +14,9 @@
 
 #include "backends.h"
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "cli/cli.h"
 #include "guest_priv.h"
 #include "guestcmd.h"
@@ -27,6 +29,8 @@
 #define DEFAULT_RAM (512 * MIB)
 #define LEAST_RAM   (128 * MIB)
 #define LINUX_HZ    250
+/* Longer than a guest believes what it was told of files (FUSE_CACHE_AUTO). */
+#define FILES_FORGOTTEN (1100 * NSEC_PER_MSEC)
 #define CMDLINE_MAX 4096
 #define CMDLINE                                                                   \
 	"console=ttyS0 reboot=k panic=-1 quiet cryptomgr.notests no_timer_check " \
@@ -101,7 +105,10 @@ static int place_container_init(struct guest *g, struct err *err)
 	static const char *const flags[] = { "rootfs" };
 	struct guest_values values = { .flags = flags, .n_flags = 1 };
 	struct rtg_output payload;
-	int r = guest_compile(GUEST_CONTAINER, RTG_AMD64, &values, &payload, err);
+	/* An early snapshot may become a late one. */
+	bool ahead = g->snap.to_take != SNAPSHOT_POINT_NONE;
+	int r = guest_compile(ahead ? GUEST_CONTAINER_AHEAD : GUEST_CONTAINER, RTG_AMD64, &values,
+			      &payload, err);
 
 	if (r < 0)
 		return r;
@@ -340,7 +347,6 @@ static int make_machine(struct guest *g, struct vm_config *vc, struct err *err)
 /* A machine that boots finds container init when it looks for its first program. */
 static int prepare_program(struct guest *g, struct err *err)
 {
-	g->resembles = g->snap.from != SNAPSHOT_POINT_NONE;
 	if (g->snap.to_take != SNAPSHOT_POINT_NONE)
 		atomic_store(&g->hold, g->snap.to_take == SNAPSHOT_POINT_EARLY ? INITX_SIG_ALIKE
 									       : INITX_SIG_READY);
@@ -354,6 +360,8 @@ void guest_snapshot_point(struct guest *g)
 
 	vm_quiesce(g->vm);
 	r = snapshot_take(&g->snap, g->vm, g->share, &err);
+	if (r == 0)
+		r = guest_renew_ahead(g, &err);
 	vm_resume(g->vm);
 	vm_release(g->vm);
 	if (r < 0)
@@ -379,12 +387,71 @@ static int find_snapshot(struct guest *g, const struct guest_config *gc, const s
 	return r < 0 ? r : guest_restore_container(g, err);
 }
 
+static struct fuse_program program_of(const struct oci_process *p)
+{
+	struct fuse_program program = { .name = p->args.v[0], .dir = p->cwd };
+
+	for (size_t i = 0; i < p->env.n; i++) {
+		if (strncmp(p->env.v[i], "PATH=", strlen("PATH=")) == 0)
+			program.search = p->env.v[i] + strlen("PATH=");
+	}
+	return program;
+}
+
+/* What container init does of the container's start before a late snapshot: it does not run yet. */
+static int place_ahead(struct guest *g, struct err *err)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	AUTO_FREE char *files = NULL;
+	struct fuse_program program;
+	size_t len = 0;
+	int r;
+
+	if (g->snap.to_take != SNAPSHOT_POINT_LATE || !g->config->process)
+		return 0;
+	program = program_of(g->config->process);
+	r = share_needs(g->share, &program, &files, &len, err);
+	if (r == 0)
+		r = guestcmd_build_ahead(g->config, files, len, &c, err);
+	if (r == 0)
+		r = command_place(c, vm_config_region(g->vm), err);
+	if (r < 0)
+		return r;
+	le32_store(vm_config_region(g->vm) + INITX_COMMAND_OFFSET, INITX_AHEAD_MAGIC);
+	command_bytes(c, &len);
+	vm_config_written(g->vm, INITX_COMMAND_OFFSET, (uint32_t)len);
+	return 0;
+}
+
+/* The files that the guest knows, as they are now. */
+static int restore_files(struct guest *g, struct err *err)
+{
+	struct fuse_restore_result files;
+	int r = snapshot_restore_share(&g->snap, g->share, &files, err);
+
+	if (r < 0 || g->snap.from != SNAPSHOT_POINT_LATE)
+		return r;
+	g->stale = files.n_stale_nodes + files.n_stale_handles;
+	/* What it was told is not so any more, and its clocks decide for how long it takes that for true. */
+	if (!files.holds)
+		vm_restore_later(g->vm, FILES_FORGOTTEN);
+	return 0;
+}
+
 static int start_machine(struct guest *g, struct err *err)
 {
+	struct err why = { 0 };
 	int r = share_start(g->share, err);
 
 	if (r == 0)
-		r = snapshot_restore_share(&g->snap, g->share, err);
+		r = restore_files(g, err);
+	if (r == 0 && g->snap.to_take == SNAPSHOT_POINT_LATE)
+		share_note(g->share);
+	/* Without it the snapshot is as good as others are. */
+	if (r == 0 && place_ahead(g, &why) < 0)
+		log_warn("%s, going on without what is done ahead", why.msg);
+	if (r == 0 && g->snap.from != SNAPSHOT_POINT_NONE)
+		r = guest_renew_ahead(g, err);
 	/* The container's processes are there already: they wait for its start. */
 	if (r == 0 && g->snap.from == SNAPSHOT_POINT_CHECKPOINT) {
 		vm_hold(g->vm);

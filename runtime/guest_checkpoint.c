@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -249,10 +248,6 @@ int guest_restored_start(struct guest *g, const struct guest_process *gp, struct
 	guest_proc_connect(p, gp->fds, r->terminal, r->ports, r->ours);
 	for (unsigned i = 0; i < 3; i++)
 		r->ours[i] = -1;
-	if (getrandom(g->seed, sizeof(g->seed), 0) != (ssize_t)sizeof(g->seed))
-		return err_errno(err, errno, "random numbers for the guest");
-	g->n_seed = INITX_SEED_WORDS;
-	atomic_store(&g->renewed, true);
 	/* What came before was the saved machine's to deliver. */
 	for (unsigned i = 0; i < 2; i++)
 		p->out[i].moved = vm_vsock_received(g->vm, output_port(p, i));

@@ -93,7 +93,7 @@ struct guest {
 	unsigned n_seed; /* left */
 	struct loop_event restored_event;
 	struct loop_timer warm; /* when more of the working set is mapped */
-	bool resembles; /* there are others with the same random numbers: renew before use */
+	bool stale;	/* files of the snapshot are not there any more, or are others */
 
 	struct bells bells;
 	struct guest_proc *procs;
@@ -128,6 +128,11 @@ void guest_port_forget(struct guest *g, uint32_t port);
 
 /* ---- guest_vm.c ---- */
 
+/*
+ * For a machine that goes on from a snapshot, or of which one was taken: others have the same time and
+ * random numbers. What init takes before it does anything else. The machine does not run.
+ */
+int guest_renew_ahead(struct guest *g, struct err *err);
 /*
  * Give the guest the time, and random numbers that no other guest has.
  * @fn: gets the guest for its opaque; guest_renew_result() says what its arguments mean.

@@ -254,15 +254,13 @@ int guest_renew_result(int result, const uint8_t *answers, struct err *err)
 			  : 0;
 }
 
-static void on_renewed(void *opaque, int result, const uint8_t *answers)
+int guest_renew_ahead(struct guest *g, struct err *err)
 {
-	struct guest *g = opaque;
-	struct err err = { 0 };
-
-	if (guest_renew_result(result, answers, &err) < 0)
-		fail(g, &err);
-	else
-		set_up_network(g);
+	if (getrandom(g->seed, sizeof(g->seed), 0) != (ssize_t)sizeof(g->seed))
+		return err_errno(err, errno, "random numbers for the guest");
+	g->n_seed = INITX_SEED_WORDS;
+	atomic_store(&g->renewed, true);
+	return 0;
 }
 
 int guest_renew(struct guest *g, bell_fn fn, struct err *err)
@@ -285,27 +283,21 @@ int guest_renew(struct guest *g, bell_fn fn, struct err *err)
 /* Container init is in its command loop. */
 static void in_loop(struct guest *g)
 {
-	struct err err = { 0 };
-
 	if (g->settling)
 		return;
 	g->settling = true;
 	/* A restored container stands still until it is started. */
 	if (g->held)
 		is_ready(g);
-	else if (!g->resembles)
+	else
 		set_up_network(g);
-	else if (guest_renew(g, on_renewed, &err) < 0)
-		fail(g, &err);
 }
 
 /* Init is at a point where a snapshot may be due. */
 static void at_point(struct guest *g, enum snapshot_point point)
 {
-	if (g->snap.to_take == point) {
+	if (g->snap.to_take == point)
 		guest_snapshot_point(g);
-		g->resembles = true;
-	}
 	if (point == SNAPSHOT_POINT_LATE)
 		in_loop(g);
 }
@@ -517,7 +509,8 @@ static int build_command(struct guest *g, const struct guest_process *gp, const 
 				     .hook_state = gp->hook_state,
 				     .pids_set = g->pids_set,
 				     .filter = &g->filter,
-				     .streams = s->cmd };
+				     .streams = s->cmd,
+				     .ahead = !g->stale };
 
 	return guestcmd_build(&gc, ret, err);
 }

@@ -10,6 +10,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "guest.h"
 #include "initx/proto.h"
 #include "kept.h"
 
@@ -243,11 +244,13 @@ int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *
 		enter[0] |= CLONE_NEWCGROUP;
 	if (guestcmd_has_users(config))
 		enter[0] |= CLONE_NEWUSER;
-	if (gc->init_id)
+	if (gc->init_id) {
 		guestcmd_add_u32(&b, INITX_ITEM_ENTER, enter, 2);
-	else
+		guestcmd_add_cgroup(&b, config, false);
+	} else {
+		guestcmd_add_place(&b, config, !gc->pids_set, gc->ahead);
 		guestcmd_add_container(&b, config, gc->hook_state);
-	guestcmd_add_cgroup(&b, config, !gc->init_id && !gc->pids_set);
+	}
 	add_streams(&b, &gc->streams, guestcmd_uid(config, p->user ? (uint32_t)p->user->uid.v : 0));
 	guestcmd_add(&b, INITX_ITEM_CWD, p->cwd, strlen(p->cwd));
 	add_user(&b, p->user);
@@ -258,6 +261,25 @@ int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *
 		guestcmd_add(&b, INITX_ITEM_NO_NEW_PRIVS, "", 0);
 	if (gc->filter && gc->filter->bytes)
 		guestcmd_add(&b, INITX_ITEM_SECCOMP, gc->filter->bytes, gc->filter->len);
+	if (b.r == 0)
+		*ret = STEAL_PTR(c);
+	return b.r;
+}
+
+int guestcmd_build_ahead(const struct oci_config *config, const char *files, size_t files_len,
+			 struct command **ret, struct err *err)
+{
+	CLEANUP(command_freep) struct command *c = NULL;
+	struct guestcmd_build b = { .err = err };
+	int r = command_new(config->process->args.v[0], NULL, NULL, &c, err);
+
+	if (r == 0)
+		r = command_record(c, GUEST_INIT_ID, err);
+	if (r < 0)
+		return r;
+	b.c = c;
+	guestcmd_add_place(&b, config, true, true);
+	guestcmd_add(&b, INITX_ITEM_FILES, files, files_len);
 	if (b.r == 0)
 		*ret = STEAL_PTR(c);
 	return b.r;

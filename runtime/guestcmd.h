@@ -38,10 +38,18 @@ struct guestcmd {
 	bool pids_set;	     /* the limit of processes was changed since */
 	const struct guestcmd_filter *filter; /* NULL for none */
 	struct guestcmd_streams streams;
+	bool ahead; /* what was done of it before a late snapshot still holds */
 };
 
 /* Make the block. Return: 0; -EOPNOTSUPP, -E2BIG or -ENOMEM with a message that names the field. */
 int guestcmd_build(const struct guestcmd *gc, struct command **ret, struct err *err);
+
+/**
+ * guestcmd_build_ahead() - What can be done of the container's own process before it is started
+ * @files:	Paths with NULs, which the guest reads
+ */
+int guestcmd_build_ahead(const struct oci_config *config, const char *files, size_t files_len,
+			 struct command **ret, struct err *err);
 
 /* Whether a mount's place is /dev, /proc, /sys or below: those are the guest's own. */
 bool guestcmd_is_below_own(const char *dest);

@@ -27,7 +27,13 @@ bool guestcmd_has_users(const struct oci_config *config);
 /* The guest's id of a container's. */
 uint32_t guestcmd_uid(const struct oci_config *config, uint32_t uid);
 
-/* The container's own: mounts, names, devices, sysctls, hooks. For its first process. */
+/*
+ * The container's own, for its first process: namespaces, limits, mounts, devices, sysctls. @limits:
+ * nobody has set others; @ahead: it may have been done before.
+ */
+void guestcmd_add_place(struct guestcmd_build *b, const struct oci_config *config, bool limits,
+			bool ahead);
+/* And what is behind that: users, names, hooks. */
 void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *config,
 			    const char *hook_state);
 /* Its limits, which every process of it is below. @first: it makes them. */

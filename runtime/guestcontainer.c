@@ -353,25 +353,28 @@ void guestcmd_add_cgroup(struct guestcmd_build *b, const struct oci_config *conf
 	guestcmd_add_strings(b, INITX_ITEM_CGROUP, NULL, 0, file, 2);
 }
 
-void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *config,
-			    const char *hook_state)
+/* A copy of what a mount covers would be as old as the snapshot. */
+static bool has_copies(const struct oci_config *config)
+{
+	for (size_t i = 0; i < config->mounts.n; i++) {
+		if (config->mounts.v[i].flags.tmpcopyup)
+			return true;
+	}
+	return false;
+}
+
+void guestcmd_add_place(struct guestcmd_build *b, const struct oci_config *config, bool limits,
+			bool ahead)
 {
 	const struct oci_linux *l = config->lnx;
 	uint32_t flags = GUESTCMD_NAMESPACES;
 
 	if (oci_namespace_find(config, CLONE_NEWCGROUP))
 		flags |= CLONE_NEWCGROUP;
-	if (guestcmd_has_users(config)) {
+	if (guestcmd_has_users(config))
 		flags |= CLONE_NEWUSER;
-		add_map(b, INITX_ITEM_UIDMAP, &l->uid_mappings);
-		add_map(b, INITX_ITEM_GIDMAP, &l->gid_mappings);
-	}
 	guestcmd_add_u32(b, INITX_ITEM_UNSHARE, &flags, 1);
-	if (config->hostname && config->hostname[0])
-		guestcmd_add(b, INITX_ITEM_HOSTNAME, config->hostname, strlen(config->hostname));
-	if (config->domainname && config->domainname[0])
-		guestcmd_add(b, INITX_ITEM_DOMAINNAME, config->domainname,
-			     strlen(config->domainname));
+	guestcmd_add_cgroup(b, config, limits);
 	/* The process ids that /proc shows are those of the namespace it is mounted in. */
 	add_mounts(b, config);
 	add_devices(b, config);
@@ -387,6 +390,22 @@ void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *c
 	}
 	if (config->root->readonly)
 		change_mount(b, "/", MS_REMOUNT | MS_BIND | MS_RDONLY, "");
+	if (ahead && !has_copies(config))
+		guestcmd_add(b, INITX_ITEM_AHEAD, "", 0);
+}
+
+void guestcmd_add_container(struct guestcmd_build *b, const struct oci_config *config,
+			    const char *hook_state)
+{
+	if (guestcmd_has_users(config)) {
+		add_map(b, INITX_ITEM_UIDMAP, &config->lnx->uid_mappings);
+		add_map(b, INITX_ITEM_GIDMAP, &config->lnx->gid_mappings);
+	}
+	if (config->hostname && config->hostname[0])
+		guestcmd_add(b, INITX_ITEM_HOSTNAME, config->hostname, strlen(config->hostname));
+	if (config->domainname && config->domainname[0])
+		guestcmd_add(b, INITX_ITEM_DOMAINNAME, config->domainname,
+			     strlen(config->domainname));
 	add_hooks(b, config, hook_state);
 }
 

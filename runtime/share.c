@@ -162,14 +162,21 @@ int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_l
 	return fuse_server_save(share->srv, ret, ret_len, ret_lost, err);
 }
 
-int share_restore(struct share *share, const void *buf, size_t len, uint32_t *ret_stale,
-		  struct err *err)
+int share_restore(struct share *share, const void *buf, size_t len,
+		  struct fuse_restore_result *ret, struct err *err)
 {
-	struct fuse_restore_result result = { 0 };
-	int r = fuse_server_restore(share->srv, buf, len, FUSE_VERIFY_SAME, &result, err);
+	return fuse_server_restore(share->srv, buf, len, FUSE_VERIFY_SAME, ret, err);
+}
 
-	*ret_stale = result.n_stale_nodes + result.n_stale_handles;
-	return r;
+void share_note(struct share *share)
+{
+	fuse_server_note(share->srv);
+}
+
+int share_needs(struct share *share, const struct fuse_program *program, char **ret,
+		size_t *ret_len, struct err *err)
+{
+	return fuse_server_needs(share->srv, program, ret, ret_len, err);
 }
 
 void share_free(struct share *share)

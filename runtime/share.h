@@ -27,6 +27,13 @@ int share_new(int tree_fd, struct sandbox *sb, const struct fuse_options *opt, u
  */
 int share_start(struct share *share, struct err *err);
 /* After vm_free(). NULL is fine. */
+/* Note what the guest is told of files: see fuse_server_note(). Any thread. */
+void share_note(struct share *share);
+
+/* Files that a program of the tree will need: see fuse_server_needs(). */
+int share_needs(struct share *share, const struct fuse_program *program, char **ret,
+		size_t *ret_len, struct err *err);
+
 void share_free(struct share *share);
 CLEANUP_DEFINE(struct share, share_free);
 
@@ -34,9 +41,9 @@ void share_stats(const struct share *share, struct fuse_stats *ret);
 /* The server's tables as bytes (free). @ret_lost: open files that no name leads to. Quiescent. */
 int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
 	       struct err *err);
-/* Into a started server that has served nothing. @ret_stale: what cannot be found again. */
-int share_restore(struct share *share, const void *buf, size_t len, uint32_t *ret_stale,
-		  struct err *err);
+/* Into a started server that has served nothing. */
+int share_restore(struct share *share, const void *buf, size_t len,
+		  struct fuse_restore_result *ret, struct err *err);
 
 /* The file system device of a machine; it borrows from the share and @tag until vm_free(). */
 struct vm_fs share_device(const struct share *share, const char *tag, unsigned n_queues);

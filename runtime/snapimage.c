@@ -137,17 +137,12 @@ bool snapimage_workset_map(struct vm *vm, struct snap_workset *w)
 
 /* ---- restoring ---- */
 
-int snapimage_restore_share(struct snapshot *s, struct share *share, struct err *err)
+int snapimage_restore_share(struct snapshot *s, struct share *share,
+			    struct fuse_restore_result *ret, struct err *err)
 {
 	const struct snap_section *section = snap_sections_find(&s->sections, SECTION_SHARE, 0);
-	uint32_t n_stale = 0;
-	int r;
 
 	if (!section)
 		return err_set(err, -ESTALE, "the snapshot has no state of the file server");
-	r = share_restore(share, section->data, section->len, &n_stale, err);
-	if (r == 0 && n_stale)
-		log_warn("%u files are not there any more or are others, answering ESTALE",
-			 n_stale);
-	return r;
+	return share_restore(share, section->data, section->len, ret, err);
 }

@@ -32,6 +32,7 @@ void snapimage_workset_record(struct vm *vm, int fd, int pagemap_fd);
 bool snapimage_workset_map(struct vm *vm, struct snap_workset *w);
 
 /* Into a server that runs and has served nothing. */
-int snapimage_restore_share(struct snapshot *s, struct share *share, struct err *err);
+int snapimage_restore_share(struct snapshot *s, struct share *share,
+			    struct fuse_restore_result *ret, struct err *err);
 
 #endif

@@ -239,11 +239,20 @@ void snapshot_begun(struct snapshot_plan *plan, struct vm *vm)
 	fd_close(fd_steal(&plan->pagemap_fd));
 }
 
-int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err)
+int snapshot_restore_share(struct snapshot_plan *plan, struct share *share,
+			   struct fuse_restore_result *ret, struct err *err)
 {
-	if (!snapshot_is_ready(plan))
-		return 0;
-	return snapimage_restore_share(&plan->source, share, err);
+	int r = 0;
+
+	*ret = (struct fuse_restore_result){ 0 };
+	if (snapshot_is_ready(plan))
+		r = snapimage_restore_share(&plan->source, share, ret, err);
+	/* No process has any of a late one's open. */
+	if (r == 0 && plan->from == SNAPSHOT_POINT_CHECKPOINT &&
+	    ret->n_stale_nodes + ret->n_stale_handles)
+		log_warn("%u files are not there any more or are others, answering ESTALE",
+			 ret->n_stale_nodes + ret->n_stale_handles);
+	return r;
 }
 
 /* ---- taking ---- */

@@ -5,8 +5,8 @@
  * Theory of operation. snapshot_plan() looks for a snapshot that fits and begins a new one when there
  * is none, before the machine is built. A machine that begins with a snapshot gets snapshot_saved().
  * A new one is taken with snapshot_take() at the point the plan names, while the machine holds still:
- * early, when regular init is done and waits for its first program, or late, when container init is
- * in its command loop. What follows that moment must make the guest unlike its siblings: clock and
+ * early, when container init has made what all containers share, or late, when it is in its command
+ * loop, with the files that the program needs in its memory. What follows that moment must make the guest unlike its siblings: clock and
  * random numbers are renewed before any process of the container runs.
  *
  * What a guest touches from there on is recorded once, and mapped in bulk for those that come after
@@ -91,7 +91,8 @@ bool snapshot_warm(struct snapshot_plan *plan, struct vm *vm);
 void snapshot_begun(struct snapshot_plan *plan, struct vm *vm);
 
 /* Bring the file server's tables back. The server runs, the machine does not. */
-int snapshot_restore_share(struct snapshot_plan *plan, struct share *share, struct err *err);
+int snapshot_restore_share(struct snapshot_plan *plan, struct share *share,
+			   struct fuse_restore_result *ret, struct err *err);
 
 /**
  * snapshot_take() - Write the new snapshot and have it published

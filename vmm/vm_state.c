@@ -309,6 +309,19 @@ void vm_restore_stop(struct vm *vm)
 		vm->ops->vcpu_free(STEAL_PTR(vm->restore->first));
 }
 
+/* Who has been made with the old time is made again. */
+void vm_restore_later(struct vm *vm, uint64_t ns)
+{
+	uint64_t ticks = (uint64_t)((unsigned __int128)ns * vm_tsc_khz(vm->ops) / 1000000);
+
+	if (!vm->restore)
+		return;
+	vm_restore_stop(vm);
+	for (unsigned i = 0; i < vm->n_vcpus; i++)
+		vm->restore->vcpus[i].tsc += ticks;
+	vm_restore_make(vm);
+}
+
 void vm_restore_free(struct vm_restore *restore)
 {
 	if (!restore)

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "image/guest_sources.h"
 
-#define MAX_FILES   16
+#define MAX_FILES   20
 #define MAX_CONFIGS 64
 
 const struct rtg_const guest_consts[] = {
@@ -29,9 +29,13 @@ static const struct {
 	[GUEST_CONTAINER] = { RTG_EMIT_PAYLOAD,
 			      { "container.rtg", "mounts.rtg", "net.rtg", "commands.rtg",
 				"hold.rtg", "exec.rtg", "child.rtg", "cgroup.rtg", "copy.rtg",
-				"home.rtg", "hooks.rtg", "relay.rtg", "rehearse.rtg",
-				"payload.rtg",
-				"common.rtg" } },
+				"home.rtg", "hooks.rtg", "relay.rtg", "payload.rtg",
+				"common.rtg", "alone.rtg" } },
+	[GUEST_CONTAINER_AHEAD] = { RTG_EMIT_PAYLOAD,
+				    { "container.rtg", "mounts.rtg", "net.rtg", "commands.rtg",
+				      "hold.rtg", "exec.rtg", "child.rtg", "cgroup.rtg", "copy.rtg",
+				      "home.rtg", "hooks.rtg", "relay.rtg", "payload.rtg",
+				      "common.rtg", "ahead.rtg", "rehearse.rtg" } },
 	[GUEST_NOTHING] = { RTG_EMIT_PAYLOAD, { "nothing.rtg" } },
 	[GUEST_CLOCK] = { RTG_EMIT_PAYLOAD, { "clock.rtg", "payload.rtg", "common.rtg" } },
 	[GUEST_WRITER] = { RTG_EMIT_PAYLOAD, { "writer.rtg", "payload.rtg", "common.rtg" } },

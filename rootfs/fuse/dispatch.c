@@ -205,6 +205,8 @@ static int call_run(struct fuse_call *c, const struct op *op)
 		return -EROFS;
 	if (op->flags & OP_SLOW)
 		fuse_pool_mark_slow(c->w);
+	if (op->flags & OP_WRITES)
+		told_lose(c->srv);
 	if (op->flags & OP_NO_NODE)
 		return op->fn(c);
 	r = node_pin(&c->srv->nodes, c->hdr.nodeid, &c->node);

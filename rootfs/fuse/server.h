@@ -16,6 +16,7 @@
 #include "fuse/nodes.h"
 #include "fuse/wire.h"
 #include "rootfs/fuse.h"
+#include "told.h"
 
 #define FUSE_MAX_WORKERS 16
 #define FUSE_MAX_IO	 (1U << 20) /* bytes of one READ or WRITE */
@@ -103,6 +104,7 @@ struct fuse_server {
 	struct node_table nodes;
 	struct handle_table handles;
 	struct fuse_session session;
+	struct told_log told;
 	struct fuse_pool pool;
 	struct fuse_worker workers[FUSE_MAX_WORKERS];
 	_Atomic uint64_t n_malformed;

@@ -86,6 +86,7 @@ int fuse_server_new(int root_fd, const struct fuse_options *opt, struct fuse_ser
 		fd_close(srv->root_fd);
 		return err_set(err, r, "file server: threads");
 	}
+	told_init(&srv->told);
 	*ret = STEAL_PTR(srv);
 	return 0;
 }
@@ -97,6 +98,7 @@ void fuse_server_free(struct fuse_server *srv)
 	fuse_server_stop(srv);
 	fuse_server_shut(srv);
 	fuse_pool_done(&srv->pool);
+	told_done(&srv->told);
 	fd_close(srv->root_fd);
 	free(srv);
 }
@@ -210,6 +212,11 @@ static void server_forget_all(void *arg)
 void fuse_server_reset(struct fuse_server *srv)
 {
 	fuse_pool_run_job(srv, server_forget_all, srv);
+}
+
+void fuse_server_note(struct fuse_server *srv)
+{
+	told_begin(&srv->told);
 }
 
 void fuse_server_stats(struct fuse_server *srv, struct fuse_stats *ret)

@@ -22,6 +22,7 @@ static int attr_reply(struct fuse_call *c, const struct statx *stx)
 
 	fuse_attr_fill(c->srv, stx, c->node->mount_root && c->node->index != NODE_ROOT_ID,
 		       &out.attr);
+	told_attr(c->srv, c->node, stx);
 	return fuse_reply(c, &out, sizeof(out));
 }
 
@@ -68,6 +69,7 @@ int fuse_op_statx(struct fuse_call *c)
 		.dev_major = stx.stx_dev_major,
 		.dev_minor = stx.stx_dev_minor,
 	};
+	told_attr(c->srv, c->node, &stx);
 	return fuse_reply(c, &out, sizeof(out));
 }
 

@@ -154,6 +154,7 @@ static uint8_t *put_direntplus(uint8_t *p, struct fuse_call *c, const struct han
 		/* Without attributes the guest looks it up by itself, and gets the error there. */
 		if (r == 0) {
 			fuse_entry_fill(c->srv, n, &stx, &entry);
+			told_lose(c->srv);
 			node_unpin(&c->srv->nodes, n);
 		}
 	}

@@ -70,6 +70,7 @@ int name_reply_entry(struct fuse_call *c, struct node *n, const struct statx *st
 	int r;
 
 	fuse_entry_fill(c->srv, n, stx, &out);
+	told_name(c->srv, c->node, c->name, n, stx);
 	r = fuse_reply(c, &out, sizeof(out));
 	node_unpin(&c->srv->nodes, n);
 	if (r < 0)
@@ -96,8 +97,10 @@ int fuse_op_lookup(struct fuse_call *c)
 		return -ENOTDIR;
 	r = entry_answer(c);
 	/* "Not there" may be remembered as long as "there". */
-	if (r == -ENOENT && none.entry_valid)
+	if (r == -ENOENT && none.entry_valid) {
+		told_name(c->srv, c->node, c->name, NULL, NULL);
 		return fuse_reply(c, &none, sizeof(none));
+	}
 	return r;
 }
 

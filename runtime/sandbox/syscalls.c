@@ -149,7 +149,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_IF(V | D, ioctl, "KVM_IRQ_LINE", "interrupting the guest", EQ(1, KVM_IRQ_LINE)),
 
 	/* files: the root is the container's tree, and nothing else is there */
-	ALLOW(F, openat2, "every component by name, beneath a held directory"),
+	ALLOW(F, openat2, "every component by name, beneath a held directory; a program and its libraries, in the root"),
 	ALLOW(F, openat, "a held O_PATH descriptor for real, through the descriptor directory"),
 	ALLOW(F, statx, "attributes; identity of nodes"),
 	ALLOW(F, fstatfs, "STATFS"),

@@ -15,6 +15,7 @@
 enum guest_program {
 	GUEST_INIT,	 /* ELF: the initramfs's /init */
 	GUEST_CONTAINER, /* payload: root, mounts, network, then the command loop */
+	GUEST_CONTAINER_AHEAD, /* the same, before a snapshot: rehearses, and begins with the first command */
 	GUEST_NOTHING,	 /* payload: returns 0 */
 	GUEST_CLOCK,	 /* payload: sets the wall clock from the header */
 	GUEST_WRITER,	 /* payload: writes a file from chunks; configs "path", "mode" */
@@ -24,7 +25,7 @@ enum guest_program {
 /*
  * Values for the programs. INIT: blob "modules" (module_blob()) with flag "modules"; the regions'
  * addresses have defaults ("MAILBOX_PHYS_ADDR", "TIMESLICE_PHYS_ADDR", "CONFIG_PHYS_ADDR").
- * CONTAINER: flags "rootfs" (mount virtio-fs tag rootfs; without it the initramfs stays the root),
+ * CONTAINER and CONTAINER_AHEAD: flags "rootfs" (mount virtio-fs tag rootfs; without it the initramfs stays the root),
  * "readonly_root", "hostname", "hosts", "resolv_conf" (each with a config of that name), "network"
  * with a blob (netmsg_bytes()), "binfmt" with a blob.
  */

@@ -69,6 +69,7 @@ struct initx_program {
 /* Command block at config + 0x100000: header, then path NUL, arguments, environment. */
 #define INITX_COMMAND_OFFSET	  0x100000u
 #define INITX_COMMAND_MAGIC	  0x434d4452u /* "CMDR" */
+#define INITX_AHEAD_MAGIC	  0x41484452u /* what can be done of the first one before READY */
 #define INITX_COMMAND_MAX	  0x2ffff0u   /* bytes behind the header */
 #define INITX_COMMAND_MAX_STRINGS 65535u
 
@@ -136,7 +137,9 @@ struct initx_item {
 #define INITX_ITEM_UIDMAP     32 /* text of uid_map, for a new user namespace (UNSHARE) */
 #define INITX_ITEM_GIDMAP     33 /* text of gid_map */
 #define INITX_ITEM_FDS	      34 /* each: u32 descriptor, u32 vsock port: a stream to the host */
-#define INITX_ITEM_MAX_	      35
+#define INITX_ITEM_AHEAD      35 /* empty: what stands before this may have been done ahead */
+#define INITX_ITEM_FILES      36 /* paths with NULs: to be read ahead */
+#define INITX_ITEM_MAX_	      37
 
 #define INITX_FDS_MAX	      64  /* entries of INITX_ITEM_FDS */
 #define INITX_FDS_BELOW	      512 /* their descriptors are */

@@ -185,7 +185,15 @@ enum fuse_verify {
 struct fuse_restore_result {
 	uint32_t n_nodes, n_handles;
 	uint32_t n_stale_nodes, n_stale_handles; /* answered with ESTALE */
+	bool holds; /* what the guest was told since fuse_server_note() is still so */
 };
+
+/*
+ * Note until the tables are saved what the guest is told of names and attributes: who restores it will know
+ * whether that still holds. Before the guest is told anything; nothing is noted by a server that was not asked.
+ * Context: any thread.
+ */
+void fuse_server_note(struct fuse_server *srv);
 
 /**
  * fuse_server_save() - Write session, node and handle tables

@@ -26,7 +26,7 @@ static const char caller[] = "package main\n"
 			     "		region(INITX_CONFIG_PHYS, INITX_CONFIG_SIZE))\n"
 			     "}\n";
 
-#define MAX_FILES 16
+#define MAX_FILES 20
 
 /* The program's main() under another name: the caller above has that one. */
 static void rename_main(char *text)

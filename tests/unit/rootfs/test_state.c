@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
+#include "base/checked.h"
 #include "fuse/wire.h"
 #include "fuse_client.h"
 
@@ -237,7 +238,11 @@ static void damaged_states_are_refused(void **state)
 	struct err err = { 0 };
 	struct fuse_stats st;
 	uint8_t *copy;
+	int e;
 
+	fuse_server_note(c.srv);
+	fc_lookup(&c, dir, "file", &e);
+	fc_lookup(&c, dir, "none", &e);
 	save();
 	assert_int_equal(fc_restart(&c, NULL), 0);
 	copy = malloc(saved_len + 1);
@@ -340,6 +345,120 @@ static void names_that_lead_elsewhere_are_not_kept(void **state)
 	assert_int_equal(fc_lookup(&c, dir, "file", &err), other);
 }
 
+/* Names and attributes: what the tables say of the tree after a change, to a guest that was told before it. */
+static void change(const char *how)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "cd %s/root && %s", c.dir, how);
+	if (system(text) != 0)
+		fail_msg("%s", how);
+}
+
+static bool holds_after(const char *how, enum fuse_verify verify)
+{
+	struct fuse_restore_result res = { .holds = true };
+
+	if (how[0])
+		change(how);
+	assert_int_equal(restore(verify, &res), 0);
+	return res.holds;
+}
+
+static void tell(void)
+{
+	struct fuse_getattr_in in = { 0 };
+	int err;
+
+	fuse_server_note(c.srv);
+	assert_int_equal(fc_lookup(&c, 1, "dir", &err), dir);
+	assert_int_equal(fc_lookup(&c, dir, "file", &err), file);
+	/* A name that is not there, as a guest is told that it may remember. */
+	assert_int_equal(fc_lookup(&c, dir, "none", &err), 0);
+	assert_int_equal(err, -ENOENT);
+	assert_int_equal(fc_call(&c, FUSE_GETATTR, 1, &in, sizeof(in), NULL, 0), 0);
+	save();
+}
+
+static void what_was_told_is_compared(void **state)
+{
+	static const char *const changes[] = {
+		"echo more >>dir/file",
+		"touch -d 2001-01-01 dir/file",
+		"chmod 600 dir/file",
+		"ln dir/file third",
+		"echo new >n && mv n dir/file",
+		"rm dir/file",
+		"mv dir old && cp -a old dir",
+		"touch dir/none",
+		"mkdir other-dir",
+	};
+	tell();
+	assert_true(holds_after("", FUSE_VERIFY_SAME));
+	/* What it was not told of may change. */
+	assert_true(holds_after("echo more >>other", FUSE_VERIFY_SAME));
+	for (unsigned i = 0; i < ARRAY_LEN(changes); i++) {
+		free(saved);
+		saved = NULL;
+		teardown(state);
+		assert_int_equal(setup(state), 0);
+		tell();
+		if (holds_after(changes[i], FUSE_VERIFY_SAME))
+			fail_msg("'%s' was not seen", changes[i]);
+	}
+}
+
+static void what_was_told_last_counts(void **state)
+{
+	int err;
+
+	(void)state;
+	fuse_server_note(c.srv);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(fc_lookup(&c, dir, "none", &err), 0);
+	change("touch dir/none");
+	assert_int_not_equal(fc_lookup(&c, dir, "none", &err), 0);
+	save();
+	assert_true(holds_after("", FUSE_VERIFY_SAME));
+	/* Noted until it was saved, and no longer. */
+	free(saved);
+	saved = NULL;
+	save();
+	assert_false(holds_after("", FUSE_VERIFY_SAME));
+}
+
+static void what_was_not_noted_does_not_hold(void **state)
+{
+	struct fuse_mkdir_in mk = { .mode = 0755 };
+	int err;
+
+	save();
+	assert_false(holds_after("", FUSE_VERIFY_SAME));
+	/* A guest that changes the tree itself was told of that, too. */
+	free(saved);
+	saved = NULL;
+	teardown(state);
+	assert_int_equal(setup(state), 0);
+	fuse_server_note(c.srv);
+	assert_int_equal(fc_call(&c, FUSE_MKDIR, 1, &mk, sizeof(mk), "own", 4), 0);
+	save();
+	assert_false(holds_after("", FUSE_VERIFY_SAME));
+	/* More than is kept. */
+	free(saved);
+	saved = NULL;
+	teardown(state);
+	assert_int_equal(setup(state), 0);
+	fuse_server_note(c.srv);
+	for (unsigned i = 0; i < 5000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "none%u", i);
+		fc_lookup(&c, 1, name, &err);
+	}
+	save();
+	assert_false(holds_after("", FUSE_VERIFY_SAME));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -357,6 +476,9 @@ int main(void)
 		TEST(a_used_server_is_not_restored),
 		TEST(cached_content_is_kept_as_long_as_the_file_is),
 		TEST(names_that_lead_elsewhere_are_not_kept),
+		TEST(what_was_told_is_compared),
+		TEST(what_was_told_last_counts),
+		TEST(what_was_not_noted_does_not_hold),
 	};
 
 	return cmocka_run_group_tests_name("rootfs/state", tests, NULL, NULL);

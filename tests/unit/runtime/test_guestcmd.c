@@ -202,6 +202,67 @@ static void sets_the_propagation_of_the_root(void **state)
 	done(&b);
 }
 
+/* The items of a command before the mark, or NULL without one. */
+static const uint8_t *ahead_of(struct command *c, size_t *ret_len)
+{
+	const uint8_t *payload, *bytes;
+	struct command_view view;
+	struct err err = { 0 };
+	size_t len, at = 0, before = 0;
+	uint16_t type;
+	uint32_t n;
+
+	bytes = command_bytes(c, &len);
+	assert_int_equal(command_parse(bytes, len, &view, &err), 0);
+	for (; command_next_item(&view, &at, &type, &payload, &n); before = at) {
+		if (type == INITX_ITEM_AHEAD) {
+			*ret_len = before;
+			return view.items;
+		}
+	}
+	return NULL;
+}
+
+static void begins_with_what_was_done_ahead(void **state)
+{
+	static const char mounts[] = "{\"destination\":\"/t\",\"type\":\"tmpfs\"}",
+			  copy[] = "{\"destination\":\"/t\",\"type\":\"tmpfs\",\"options\":["
+				   "\"tmpcopyup\"]}",
+			  lnx[] = "\"maskedPaths\":[\"/m\"],\"resources\":{\"pids\":{\"limit\":"
+				  "7}}";
+	struct guestcmd gc = { .id = 1, .hook_state = "{}", .ahead = true };
+	const char files[] = "/a\0/b";
+	struct command *c, *ahead;
+	const uint8_t *p, *q;
+	struct err err = { 0 };
+	size_t len, other_len;
+	struct built b;
+
+	build(&b, mounts, lnx, ",\"hostname\":\"h\"", 0);
+	gc.config = b.config;
+	gc.process = b.config->process;
+	assert_null(ahead_of(b.command, &len)); /* it was not allowed */
+	assert_int_equal(guestcmd_build(&gc, &c, &err), 0);
+	assert_int_equal(guestcmd_build_ahead(b.config, files, sizeof(files), &ahead, &err), 0);
+	p = ahead_of(c, &len);
+	q = ahead_of(ahead, &other_len);
+	assert_true(p && q && len > 60);
+	assert_int_equal(len, other_len);
+	assert_memory_equal(p, q, len);
+	command_free(c);
+	command_free(ahead);
+	done(&b);
+
+	/* What would be copied may have changed by then. */
+	build(&b, copy, "", "", 0);
+	gc.config = b.config;
+	gc.process = b.config->process;
+	assert_int_equal(guestcmd_build(&gc, &c, &err), 0);
+	assert_null(ahead_of(c, &len));
+	command_free(c);
+	done(&b);
+}
+
 static void names_the_steps(void **state)
 {
 	assert_string_equal(guestcmd_step_str(INITX_STEP_HOOK), "hooks.startContainer");
@@ -218,6 +279,7 @@ int main(void)
 		cmocka_unit_test(limits_processes),
 		cmocka_unit_test(sends_hooks_for_the_first_process_only),
 		cmocka_unit_test(sets_the_propagation_of_the_root),
+		cmocka_unit_test(begins_with_what_was_done_ahead),
 		cmocka_unit_test(names_the_steps),
 	};
 

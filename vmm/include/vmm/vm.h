@@ -154,6 +154,12 @@ int vm_new(const struct vm_config *config, struct vm **ret, struct err *err);
 void vm_free(struct vm *vm);
 CLEANUP_DEFINE(struct vm, vm_free);
 
+/*
+ * A machine that begins with a saved one: its clocks go on so much later than they were saved, as if it had
+ * been idle. Context: before vm_start().
+ */
+void vm_restore_later(struct vm *vm, uint64_t ns);
+
 /**
  * vm_start() - Start the threads; returns when every vCPU exists
  *
