@@ -1,27 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the tests of checkpoints share; sourced with $husk set. Skips (77) without a kernel.
-skip() {
-	echo "SKIP: $*"
-	exit 77
-}
-[ "$(id -u)" = 0 ] || skip 'needs root'
-busybox=$(command -v busybox) || skip 'busybox is not installed'
-store=${HUSK_KERNEL_STORE:-/var/lib/husk/kernels}
-if [ -z "$(HUSK_KERNEL_STORE=$store "$husk" kernel list 2>/dev/null)" ]; then
-	[ -f "${HUSK_TEST_KERNEL:-}" ] || skip 'no kernel in the store'
-	store=$(dirname "$(dirname "$(realpath "$HUSK_TEST_KERNEL")")")
-fi
-export HUSK_KERNEL_STORE=$store
-"$husk" kernel list | grep -qv 'no modules' || skip 'the kernel has no modules'
+. "$(dirname "${BASH_SOURCE[0]}")/../checks.sh"
+needs_machines
 tmp=$(mktemp -d)
 export HUSK_SNAPSHOT_STORE=$tmp/store
-passed=0 failed=0
-ok() { passed=$((passed + 1)); }
-fail() {
-	failed=$((failed + 1))
-	echo "FAIL $*"
-}
-is() { [ "$2" = "$3" ] && ok || fail "$1: got '$2', wanted '$3'"; } # NAME GOT WANTED
 h() { timeout -k 5 120 "$husk" --root "$tmp/state" "$@"; }
 finish() {
 	for id in $(h list -q 2>/dev/null); do
@@ -52,8 +34,4 @@ waits_for() { # TEXT FILE
 	done
 	fail "no '$1' in $2: $(tail -n 3 "$2")"
 	return 1
-}
-verdict() {
-	echo "$passed checks passed, $failed failed"
-	[ "$failed" = 0 ]
 }
