@@ -174,9 +174,10 @@ static bool fs_take(struct fs *fs, unsigned queue, size_t *out_len)
 	return wake;
 }
 
-static void fs_notify(struct virtio *v, unsigned queue)
+/* @vcpu: the caller is one, and may be held for a moment. */
+static void fs_take_all(struct fs *fs, unsigned queue, bool vcpu)
 {
-	struct fs *fs = (struct fs *)v;
+	struct virtio *v = &fs->v;
 	struct vq *vq = &v->vqs[queue];
 	uint32_t seen = fs->n_done;
 	bool wake = false, wait;
@@ -185,8 +186,18 @@ static void fs_notify(struct virtio *v, unsigned queue)
 	do
 		wake |= fs_take(fs, queue, &out_len);
 	while (next_slot_locked(fs) && virtio_is_active(v) && vq_enable_notify(vq));
-	wait = queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN;
+	wait = vcpu && queue != QUEUE_HIPRIO && vq->n_out == 1 && out_len <= FS_WAIT_OUT_LEN;
 	fs_let_serve(fs, wake, wait ? watch_budget(&fs->watch) : 0, seen);
+}
+
+static void fs_notify(struct virtio *v, unsigned queue)
+{
+	fs_take_all((struct fs *)v, queue, false);
+}
+
+static void fs_notify_at_once(struct virtio *v, unsigned queue)
+{
+	fs_take_all((struct fs *)v, queue, true);
 }
 
 static bool fs_reset(struct virtio *v)
@@ -266,7 +277,7 @@ static const struct virtio_ops fs_vops = {
 	.queue_max = FS_QUEUE_SIZE,
 	.config_len = FS_CONFIG_LEN,
 	.notify = fs_notify,
-	.notify_at_once = true,
+	.notify_at_once = fs_notify_at_once,
 	.reset = fs_reset,
 	.config = fs_config,
 };

@@ -373,7 +373,7 @@ static void write_queue(struct virtio *v, uint64_t off, uint32_t val)
 static void notify(struct virtio *v, unsigned queue)
 {
 	if (v->vops->notify_at_once)
-		v->vops->notify(v, queue);
+		v->vops->notify_at_once(v, queue);
 	else
 		virtio_kick(v, queue);
 }

@@ -46,10 +46,10 @@ struct virtio_ops {
 	unsigned n_queues;
 	uint16_t queue_max; /* power of two, at most VQ_MAX_SIZE */
 	unsigned config_len;
-	/* notify() only hands requests on: call it where the notification comes in. */
-	bool notify_at_once;
-	/* Requests may be waiting in this queue. Context: loop thread; vCPU if notify_at_once. */
+	/* Requests may be waiting in this queue. Context: loop thread. */
 	void (*notify)(struct virtio *v, unsigned queue);
+	/* For who only hands requests on: instead, where the notification comes in. Context: vCPU. */
+	void (*notify_at_once)(struct virtio *v, unsigned queue);
 	/* Optional: the driver is ready, queues are active. Context: vCPU thread. */
 	void (*activate)(struct virtio *v);
 	/*
