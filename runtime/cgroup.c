@@ -498,10 +498,19 @@ static int for_each(int (*fn)(const char *controller, const char *path, enum lay
 	return 0;
 }
 
-/* What this user may not do is gone without, unless limits depend on it. */
-static bool is_denied(int r)
+/* After a failure: what this user may not do is gone without (0), unless limits depend on it. */
+static int without(int r, const struct err *why, struct err *err)
 {
-	return (r == -EACCES || r == -EPERM || r == -EROFS) && !store_is_root();
+	bool denied = r == -EACCES || r == -EPERM || r == -EROFS;
+
+	if (denied && !store_is_root()) {
+		log_warn("%s, running without a cgroup of its own", why->msg);
+		return 0;
+	}
+	err_set(err, r, "%s", why->msg);
+	return denied ? err_advise(err, r,
+				   "mount it writable, or do without by --cgroup-manager disabled")
+		      : r;
 }
 
 /* Who removes a cgroup ends whoever is in it: nobody else's may be in a container's. */
@@ -551,15 +560,7 @@ int cgroup_create(const struct oci_config *config, const char *path, struct err 
 	if (r == 0)
 		return 1;
 	cgroup_remove(path, NULL);
-	if (is_denied(r)) {
-		log_warn("%s, running without a cgroup of its own", why.msg);
-		return 0;
-	}
-	err_set(err, r, "%s", why.msg);
-	return r == -EROFS || r == -EACCES || r == -EPERM
-		       ? err_advise(err, r,
-				    "mount it writable, or do without by --cgroup-manager disabled")
-		       : r;
+	return without(r, &why, err);
 }
 
 int cgroup_open(const char *path)
@@ -576,17 +577,7 @@ int cgroup_enter(const char *path, struct err *err)
 	struct err why = { 0 };
 	int r = for_each(move_in, path, &why);
 
-	if (r == 0)
-		return 1;
-	if (is_denied(r)) {
-		log_warn("%s, running without a cgroup of its own", why.msg);
-		return 0;
-	}
-	err_set(err, r, "%s", why.msg);
-	return r == -EROFS || r == -EACCES || r == -EPERM
-		       ? err_advise(err, r,
-				    "mount it writable, or do without by --cgroup-manager disabled")
-		       : r;
+	return r == 0 ? 1 : without(r, &why, err);
 }
 
 int cgroup_update(const char *path, const struct oci_resources *res, struct err *err)
