@@ -8,6 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+
+/* Each disturbance is a mount or a rename of somebody else; a held lease says EAGAIN for longer. */
+#define OPEN_TRIES 10000
 
 void fd_close(int fd)
 {
@@ -106,4 +111,19 @@ int fd_write_file(const char *path, mode_t mode, const void *buf, size_t len)
 	if (r < 0)
 		unlink(temp);
 	return r;
+}
+
+int fd_open_under(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_t resolve)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = resolve };
+	long fd = -1;
+
+	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+		how.mode = mode & 07777;
+	for (int i = 0; i < OPEN_TRIES; i++) {
+		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+		if (fd >= 0 || (errno != EINTR && errno != EAGAIN))
+			break;
+	}
+	return fd < 0 ? -errno : (int)fd;
 }

@@ -264,10 +264,7 @@ static int idmap_apply(int fd, bool recursive, int userns_fd)
 
 static int path_open(int tree_fd, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_TREE };
-	int fd = (int)syscall(SYS_openat2, tree_fd, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : fd;
+	return fd_open_under(tree_fd, path, flags, 0, RESOLVE_TREE);
 }
 
 static int made_note(struct rootfs_plan *p, int parent_fd, const char *name, bool is_dir)
@@ -290,10 +287,7 @@ static int made_note(struct rootfs_plan *p, int parent_fd, const char *name, boo
 /* One missing component. Return: its O_PATH descriptor; negative errno. */
 static int component_make(struct rootfs_plan *p, int parent, const char *name, bool is_dir)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC | O_NOFOLLOW,
-				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-					   RESOLVE_NO_MAGICLINKS };
-	int fd, r;
+	int r;
 
 	if (is_dir)
 		r = mkdirat(parent, name, 0755);
@@ -306,8 +300,8 @@ static int component_make(struct rootfs_plan *p, int parent, const char *name, b
 		unlinkat(parent, name, is_dir ? AT_REMOVEDIR : 0);
 		return r;
 	}
-	fd = (int)syscall(SYS_openat2, parent, name, &how, sizeof(how));
-	return fd < 0 ? -errno : fd;
+	return fd_open_under(parent, name, O_PATH | O_NOFOLLOW, 0,
+			     RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS);
 }
 
 /*

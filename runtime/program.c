@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -34,10 +33,7 @@ struct lookup {
 
 static int open_in_root(const struct lookup *l, const char *path)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-
-	return (int)syscall(SYS_openat2, l->root, path, &how, sizeof(how));
+	return fd_open_under(l->root, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 static int name_of(int fd, char *buf, size_t len)
@@ -94,7 +90,7 @@ static int look(const struct lookup *l, const char *dir, const char *name)
 		return -ENOENT;
 	snprintf(parent, sizeof(parent), "%.*s", (int)(strrchr(path, '/') - path), path);
 	int AUTO_FD fd = open_in_root(l, path);
-	int r = fd < 0 ? -errno : 0;
+	int r = fd < 0 ? fd : 0;
 
 	/* A mount may bring a directory that is not there yet, and the program in it. */
 	if (is_covered(l, path) || is_covered(l, parent))

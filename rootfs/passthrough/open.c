@@ -7,23 +7,14 @@
 #include <stdio.h>
 #include <unistd.h>
 #include <linux/openat2.h>
-#include <sys/syscall.h>
+
+#include "base/fd.h"
 
 #define GATE_RESOLVE (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS)
 
 int gate_open_at(int dirfd, const char *name, uint32_t flags, mode_t mode)
 {
-	struct open_how how = {
-		.flags = flags | O_CLOEXEC,
-		.mode = flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? mode & 07777 : 0,
-		.resolve = GATE_RESOLVE,
-	};
-	long fd;
-
-	do
-		fd = syscall(SYS_openat2, dirfd, name, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	return fd < 0 ? -errno : (int)fd;
+	return fd_open_under(dirfd, name, flags, mode, GATE_RESOLVE);
 }
 
 int gate_open_path(int dirfd, const char *name)
@@ -33,11 +24,7 @@ int gate_open_path(int dirfd, const char *name)
 
 int gate_open_in_root(int root_fd, const char *path)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof(how));
-
-	return fd < 0 ? -errno : fd;
+	return fd_open_under(root_fd, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
 struct gate_name gate_name_of(int fd)

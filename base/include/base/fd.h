@@ -64,4 +64,18 @@ int fd_write_full(int fd, const void *buf, size_t len);
  */
 int fd_write_file(const char *path, mode_t mode, const void *buf, size_t len);
 
+/**
+ * fd_open_under() - openat2(2), going on when it was only disturbed
+ * @dirfd:	Directory that the path starts from, and which bounds it
+ * @flags:	As of open(2); O_CLOEXEC is added
+ * @mode:	Of a file that is made, else ignored
+ * @resolve:	RESOLVE_* of linux/openat2.h
+ *
+ * The kernel answers EAGAIN to a bounded path with ".." in it, be it by a symbolic link, whenever
+ * anything is mounted or renamed anywhere on the host meanwhile (openat2(2)); so it is asked again.
+ *
+ * Return: descriptor; negative errno.
+ */
+int fd_open_under(int dirfd, const char *path, uint64_t flags, mode_t mode, uint64_t resolve);
+
 #endif

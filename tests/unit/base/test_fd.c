@@ -5,12 +5,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "look.h"
 
 static char dir[] = "/tmp/husk-test-fd.XXXXXX";
 
@@ -49,6 +54,7 @@ static int teardown(void **state)
 	unlink(at("file"));
 	unlink(at("link"));
 	rmdir(at("sub"));
+	rmdir(at("a"));
 	return rmdir(dir);
 }
 
@@ -110,6 +116,64 @@ static void leaves_nothing_when_it_fails(void **state)
 	assert_int_equal(fd_write_file(name, 0600, "x", 1), -ENAMETOOLONG);
 }
 
+/* Renames anywhere disturb whoever walks a bounded path with ".." in it. */
+struct renamer {
+	pthread_t thread;
+	atomic_bool stop;
+};
+
+static void *rename_on(void *arg)
+{
+	struct renamer *r = arg;
+
+	while (!atomic_load(&r->stop)) {
+		(void)!rename(at("a"), at("b"));
+		(void)!rename(at("b"), at("a"));
+	}
+	return NULL;
+}
+
+static int raw_openat2(int start, const char *path, uint64_t resolve)
+{
+	struct open_how how = { .flags = O_PATH, .resolve = resolve };
+
+	return (int)syscall(SYS_openat2, start, path, &how, sizeof(how));
+}
+
+static void opens_however_others_rename(void **state)
+{
+	struct renamer renamer = { 0 };
+	char path[256] = "sub";
+	bool disturbed = false;
+	int start = open(at("."), O_PATH | O_DIRECTORY);
+
+	(void)state;
+	assert_true(start >= 0);
+	assert_int_equal(mkdir(at("sub"), 0700), 0);
+	assert_int_equal(mkdir(at("a"), 0700), 0);
+	for (int i = 0; i < 20; i++)
+		strcat(path, "/../sub");
+	assert_int_equal(pthread_create(&renamer.thread, NULL, rename_on, &renamer), 0);
+	/* As long as it takes for the kernel itself to have given up once. */
+	for (unsigned n = 0; !disturbed && look_again(&n);) {
+		for (int i = 0; i < 100 && !disturbed; i++) {
+			int fd = raw_openat2(start, path, RESOLVE_BENEATH);
+
+			disturbed = fd < 0 && errno == EAGAIN;
+			fd_close(fd);
+			fd = fd_open_under(start, path, O_PATH, 0, RESOLVE_BENEATH);
+			assert_true(fd >= 0);
+			fd_close(fd);
+		}
+	}
+	atomic_store(&renamer.stop, true);
+	pthread_join(renamer.thread, NULL);
+	assert_true(disturbed);
+	assert_int_equal(fd_open_under(start, "../none", O_PATH, 0, RESOLVE_BENEATH), -EXDEV);
+	assert_int_equal(fd_open_under(start, "none", O_PATH, 0, RESOLVE_BENEATH), -ENOENT);
+	close(start);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -117,6 +181,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(follows_no_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round_what_a_killed_one_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaves_nothing_when_it_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(opens_however_others_rename, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("base/fd", tests, NULL, NULL);

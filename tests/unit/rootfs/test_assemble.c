@@ -111,6 +111,8 @@ static int apply(const struct rootfs_spec *spec, struct err *err)
 
 	if (r == 0)
 		r = rootfs_plan_apply(plan, at("stage"), err);
+	if (r < 0)
+		print_message("not applied: %s\n", err->msg);
 	rootfs_plan_free(plan);
 	/* Whatever happened, nothing stays at the staging directory. */
 	assert_int_equal(entries(at("stage")), 2);
