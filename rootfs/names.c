@@ -43,7 +43,7 @@ static bool leads_to(const struct node *root, const char *path, const struct nod
 	return memcmp(&key, &n->key, sizeof(key)) == 0;
 }
 
-int names_path(const struct fuse_server *srv, const struct node *root, const struct node *n,
+int names_said(const struct fuse_server *srv, const struct node *root, const struct node *n,
 	       char *buf)
 {
 	char base[PATH_MAX];
@@ -55,7 +55,13 @@ int names_path(const struct fuse_server *srv, const struct node *root, const str
 	if (strncmp(buf, base, len) != 0 || buf[len] != '/')
 		return -ENOENT;
 	memmove(buf, buf + len + 1, strlen(buf + len + 1) + 1);
-	return leads_to(root, buf, n) ? 0 : -ENOENT;
+	return 0;
+}
+
+int names_path(const struct fuse_server *srv, const struct node *root, const struct node *n,
+	       char *buf)
+{
+	return names_said(srv, root, n, buf) == 0 && leads_to(root, buf, n) ? 0 : -ENOENT;
 }
 
 /* A name of the node in one directory. */

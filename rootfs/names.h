@@ -15,6 +15,15 @@
 int names_open_below(int root_fd, const char *path);
 
 /*
+ * names_said() - What the kernel says is the path of a node below the root, also when that is gone
+ * @buf: PATH_MAX bytes
+ *
+ * Return: 0; -ENOENT: none of the tree's.
+ */
+int names_said(const struct fuse_server *srv, const struct node *root, const struct node *n,
+	       char *buf);
+
+/*
  * names_path() - Path of a node below the root, proven by walking it
  * @buf: PATH_MAX bytes
  *

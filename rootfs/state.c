@@ -3,12 +3,12 @@
  * Saving and restoring what the guest knows of the server: session, nodes, handles.
  *
  * Form, little-endian: u32 magic, u32 version, u32 minor, u64 flags, u32 max_write, u32 nodes, u32
- * handles; then each node and each handle as node_save() and handle_save() write them, and what the guest
- * was told (told_write()). A node is
+ * handles, u64 length and SHA-256 of the content stream; then each node and each handle as node_save()
+ * and handle_save() write them, and what the guest was told (told_write()). A node is
  * found again by its path below the root and accepted only if it proves to be the same file; one
- * that is not there, or is another, keeps its id and answers ESTALE: never a wrong file. Small
- * regular files without a name (unlinked, still open) are saved whole, and become new files without
- * a name; others without one cannot be found again.
+ * that is not there, or is another, keeps its id and answers ESTALE: never a wrong file. What has no
+ * name any more and is referenced still is made again (nameless.h); the content of such files is
+ * not in the tables.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,75 +18,23 @@
 #include <unistd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 
 #include "base/checked.h"
 #include "base/cleanup.h"
 #include "base/fd.h"
 #include "fuse/server.h"
+#include "nameless.h"
 #include "names.h"
 #include "passthrough/open.h"
 
 #define STATE_MAGIC   0x53464b48U /* "HKFS" */
-#define STATE_VERSION 3 /* 3: what the guest has cached, and was told */
+#define STATE_VERSION 4 /* 4: unlinked directories and others, content in a stream */
+#define CONTENT_AT    32 /* in the tables: length and hash of the stream */
+#define CONTENT_BYTES (8 + SHA256_BYTES)
 #define PATH_LOST     0xffffU
-#define PATH_ORPHAN   0xfffeU
-#define ORPHAN_MAX    (16 * MIB)       /* one file without a name */
-#define ORPHANS_MAX   (64 * MIB)       /* all of them */
-#define NAMES_MAX     1000000	       /* looked at for files whose name is not the one they had */
-#define ORPHAN_NAME   ".husk-restored" /* for a moment, where files can't be made without one */
+#define PATH_NAMELESS 0xfffeU
+#define NAMES_MAX     1000000 /* looked at for files whose name is not the one they had */
 #define HANDLE_BYTES  128
-
-/* ---- writing ---- */
-
-struct out {
-	uint8_t *p;
-	size_t len, room;
-	bool failed;
-};
-
-static void out_bytes(struct out *o, const void *p, size_t len)
-{
-	if (o->failed)
-		return;
-	if (len > o->room - o->len) {
-		size_t room = (o->room + len) * 2;
-		uint8_t *grown = realloc(o->p, room);
-
-		if (!grown) {
-			o->failed = true;
-			return;
-		}
-		o->p = grown;
-		o->room = room;
-	}
-	memcpy(o->p + o->len, p, len);
-	o->len += len;
-}
-
-static void out_u16(struct out *o, uint16_t v)
-{
-	uint8_t b[2];
-
-	le16_store(b, v);
-	out_bytes(o, b, sizeof(b));
-}
-
-static void out_u32(struct out *o, uint32_t v)
-{
-	uint8_t b[4];
-
-	le32_store(b, v);
-	out_bytes(o, b, sizeof(b));
-}
-
-static void out_u64(struct out *o, uint64_t v)
-{
-	uint8_t b[8];
-
-	le64_store(b, v);
-	out_bytes(o, b, sizeof(b));
-}
 
 /* ---- save ---- */
 
@@ -95,32 +43,39 @@ struct save {
 	struct out out;
 	struct node *root;
 	uint32_t n_lost;
-	uint64_t orphan_bytes;
 	uint32_t n_to_look_at; /* names that may still be compared */
+	bool has_sink;
+	struct nameless_file *files; /* owned: those with content to save */
+	size_t n_files;
 };
 
-/* The content of a file that has no name any more. Return: owned by the caller; NULL: too large. */
-static uint8_t *orphan_read(struct save *s, const struct node *n, const struct statx *stx)
+/* Return: 0; -ENOMEM. */
+static int files_add(struct save *s, uint64_t node, uint64_t size)
 {
-	AUTO_FREE uint8_t *p = NULL;
-	AUTO_FD int fd = -1;
+	struct nameless_file *grown = s->files;
 
-	if (n->type != S_IFREG || stx->stx_nlink != 0 || stx->stx_size > ORPHAN_MAX ||
-	    s->orphan_bytes + stx->stx_size > ORPHANS_MAX)
-		return NULL;
-	fd = gate_open_node(s->srv, n, O_RDONLY);
-	p = fd < 0 ? NULL : malloc(stx->stx_size + 1);
-	/* preadv: the call that reads have, and the filter knows. */
-	if (!p || preadv(fd, &(struct iovec){ p, stx->stx_size }, 1, 0) != (ssize_t)stx->stx_size)
-		return NULL;
-	s->orphan_bytes += stx->stx_size;
-	return STEAL_PTR(p);
+	/* Doubles at each power of two. */
+	if ((s->n_files & (s->n_files - 1)) == 0)
+		grown = realloc(s->files, (s->n_files ? 2 * s->n_files : 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	s->files = grown;
+	s->files[s->n_files++] = (struct nameless_file){ node, size };
+	return 0;
 }
 
-static void out_time(struct out *o, const struct statx_timestamp *t)
+/* Return: whether the node will be made again, by what is written of it. */
+static bool nameless_write(struct save *s, const struct node *n, const struct statx *stx,
+			   struct out *o)
 {
-	out_u64(o, (uint64_t)t->tv_sec);
-	out_u32(o, t->tv_nsec);
+	bool content = n->type == S_IFREG && stx->stx_size;
+
+	if (!nameless_is(s->srv, n, stx) || (content && !s->has_sink) ||
+	    nameless_save(s->srv, s->root, n, stx, o) < 0)
+		return false;
+	if (content && files_add(s, node_id(n), stx->stx_size) < 0)
+		o->failed = true;
+	return true;
 }
 
 /* Of which state of the file the guest has cached data. */
@@ -134,23 +89,37 @@ static void stamp_save(struct out *o, const struct node *n)
 	out_time(o, &n->stamp.ctime);
 }
 
+/* Return: whether a name leads to it, which is in @path then. */
+static bool has_name(struct save *s, const struct node *n, const struct statx *stx, char *path)
+{
+	return names_path(s->srv, s->root, n, path) == 0 ||
+	       (!nameless_is(s->srv, n, stx) &&
+		names_find(s->srv, n, &s->n_to_look_at, path) == 0);
+}
+
+static void handle_bytes_save(struct out *o, const struct file_handle *fh)
+{
+	out_u32(o, fh ? (uint32_t)fh->handle_type : 0);
+	out_u16(o, fh ? (uint16_t)fh->handle_bytes : 0);
+	if (fh)
+		out_bytes(o, fh->f_handle, fh->handle_bytes);
+}
+
 static void node_save(struct save *s, struct node_slot *slot)
 {
 	struct node *n = slot->node, *pinned = NULL;
 	AUTO_FREE struct file_handle *fh = NULL;
-	AUTO_FREE uint8_t *orphan = NULL;
+	struct out nameless = { 0 };
 	struct statx stx = { 0 };
 	char path[PATH_MAX];
 	bool gone = n->stale || node_pin(&s->srv->nodes, node_id(n), &pinned) < 0 ||
 		    statx(n->fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK | STATX_NLINK, &stx) < 0;
-	bool lost = gone || (names_path(s->srv, s->root, n, path) < 0 &&
-			     (!stx.stx_nlink || names_find(s->srv, n, &s->n_to_look_at, path) < 0));
+	bool named = !gone && has_name(s, n, &stx, path);
+	bool made = !gone && !named && nameless_write(s, n, &stx, &nameless);
 
-	if (!lost)
+	if (named)
 		fh = node_handle_get(n->fd);
-	else if (!gone)
-		orphan = orphan_read(s, n, &stx);
-	s->n_lost += lost && !orphan;
+	s->n_lost += !named && !made;
 	out_u64(&s->out, node_id(n));
 	out_u64(&s->out, n->n_lookups);
 	out_u32(&s->out, n->type);
@@ -159,19 +128,15 @@ static void node_save(struct save *s, struct node_slot *slot)
 	out_u64(&s->out, stx.stx_size);
 	out_time(&s->out, &stx.stx_mtime);
 	stamp_save(&s->out, n);
-	out_u16(&s->out, orphan ? PATH_ORPHAN : lost ? PATH_LOST : (uint16_t)strlen(path));
-	if (!lost)
-		out_bytes(&s->out, path, strlen(path));
-	out_u32(&s->out, fh ? (uint32_t)fh->handle_type : 0);
-	out_u16(&s->out, fh ? (uint16_t)fh->handle_bytes : 0);
-	if (fh)
-		out_bytes(&s->out, fh->f_handle, fh->handle_bytes);
-	if (orphan) {
-		out_u32(&s->out, stx.stx_mode & 07777);
-		out_u32(&s->out, stx.stx_uid);
-		out_u32(&s->out, stx.stx_gid);
-		out_bytes(&s->out, orphan, stx.stx_size);
-	}
+	if (named)
+		out_text(&s->out, path);
+	else
+		out_u16(&s->out, made ? PATH_NAMELESS : PATH_LOST);
+	handle_bytes_save(&s->out, fh);
+	if (made)
+		out_bytes(&s->out, nameless.p, nameless.len);
+	s->out.failed |= nameless.failed;
+	free(nameless.p);
 	node_unpin(&s->srv->nodes, pinned);
 }
 
@@ -196,8 +161,7 @@ static void told_write(struct save *s)
 		out_u64(&s->out, t->parent);
 		out_u64(&s->out, t->node);
 		out_u64(&s->out, t->digest);
-		out_u16(&s->out, (uint16_t)strlen(t->name));
-		out_bytes(&s->out, t->name, strlen(t->name));
+		out_text(&s->out, t->name);
 	}
 	pthread_mutex_unlock(&log->lock);
 	told_end(log);
@@ -216,6 +180,7 @@ static void save_run(void *arg)
 	out_u32(&s->out, srv->session.max_write);
 	out_u32(&s->out, srv->nodes.n_nodes - 1);
 	out_u32(&s->out, srv->handles.n_handles);
+	out_bytes(&s->out, &(struct nameless_content){ 0 }, CONTENT_BYTES);
 	for (uint32_t i = NODE_ROOT_ID + 1; i < srv->nodes.n_slots; i++) {
 		if (srv->nodes.slots[i].node)
 			node_save(s, &srv->nodes.slots[i]);
@@ -227,17 +192,36 @@ static void save_run(void *arg)
 	told_write(s);
 }
 
-int fuse_server_save(struct fuse_server *srv, void **ret, size_t *ret_len, uint32_t *ret_lost,
-		     struct err *err)
+static int content_save(struct save *s, const struct fuse_sink *sink, struct err *err)
 {
-	struct save s = { .srv = srv, .n_to_look_at = NAMES_MAX };
+	struct nameless_content c = { 0 };
+	int r;
+
+	if (!s->n_files)
+		return 0;
+	r = nameless_stream(s->srv, s->files, s->n_files, sink, &c, err);
+	if (r < 0)
+		return r;
+	le64_store(s->out.p + CONTENT_AT, c.len);
+	memcpy(s->out.p + CONTENT_AT + 8, c.hash, sizeof(c.hash));
+	return 0;
+}
+
+int fuse_server_save(struct fuse_server *srv, const struct fuse_sink *sink, void **ret,
+		     size_t *ret_len, uint32_t *ret_lost, struct err *err)
+{
+	struct save s = { .srv = srv, .n_to_look_at = NAMES_MAX, .has_sink = sink != NULL };
+	int r;
 
 	if (!srv->opened)
 		return err_set(err, -EINVAL, "file server: not started");
 	fuse_pool_run_job(srv, save_run, &s);
-	if (s.out.failed) {
+	r = s.out.failed ? err_set(err, -ENOMEM, "file server: state")
+			 : content_save(&s, sink, err);
+	free(s.files);
+	if (r < 0) {
 		free(s.out.p);
-		return err_set(err, -ENOMEM, "file server: state");
+		return r;
 	}
 	*ret = s.out.p;
 	*ret_len = s.out.len;
@@ -247,47 +231,6 @@ int fuse_server_save(struct fuse_server *srv, void **ret, size_t *ret_len, uint3
 
 /* ---- restore ---- */
 
-struct in {
-	const uint8_t *p;
-	size_t left;
-	bool failed;
-};
-
-/* NULL, once and for all, when there is less. */
-static const uint8_t *in_take(struct in *in, size_t len)
-{
-	const uint8_t *p = in->p;
-
-	if (in->failed || len > in->left) {
-		in->failed = true;
-		return NULL;
-	}
-	in->p += len;
-	in->left -= len;
-	return p;
-}
-
-static uint16_t in_u16(struct in *in)
-{
-	const uint8_t *p = in_take(in, 2);
-
-	return p ? le16_load(p) : 0;
-}
-
-static uint32_t in_u32(struct in *in)
-{
-	const uint8_t *p = in_take(in, 4);
-
-	return p ? le32_load(p) : 0;
-}
-
-static uint64_t in_u64(struct in *in)
-{
-	const uint8_t *p = in_take(in, 8);
-
-	return p ? le64_load(p) : 0;
-}
-
 struct saved_node {
 	uint64_t id, n_lookups, ino, size;
 	uint32_t type;
@@ -295,30 +238,22 @@ struct saved_node {
 	bool has_stamp;
 	struct node_stamp stamp;
 	char path[PATH_MAX];
-	bool lost;
+	bool lost, nameless;
 	uint32_t fh_type;
 	uint16_t fh_len;
 	uint8_t fh[HANDLE_BYTES];
-	const uint8_t *orphan;	 /* content of @size bytes, or NULL */
-	uint32_t mode, uid, gid; /* of an orphan */
+	struct nameless record; /* of what is nameless */
 };
 
 struct restore {
 	struct fuse_server *srv;
-	struct in in;
+	struct in in, content;
 	enum fuse_verify verify;
 	struct fuse_restore_result result;
 	struct saved_node node; /* the one being read */
 	struct err *err;
 	int status;
 };
-
-static struct statx_timestamp in_time(struct in *in)
-{
-	int64_t sec = (int64_t)in_u64(in);
-
-	return (struct statx_timestamp){ .tv_sec = sec, .tv_nsec = in_u32(in) };
-}
 
 static int node_parse(struct in *in, struct saved_node *n)
 {
@@ -339,8 +274,9 @@ static int node_parse(struct in *in, struct saved_node *n)
 		n->stamp.ctime = in_time(in);
 	}
 	len = in_u16(in);
-	n->lost = len == PATH_LOST || len == PATH_ORPHAN;
-	if (!n->lost) {
+	n->nameless = len == PATH_NAMELESS;
+	n->lost = len == PATH_LOST;
+	if (!n->lost && !n->nameless) {
 		p = in_take(in, len);
 		if (!p || len >= PATH_MAX || memchr(p, 0, len) || len == 0)
 			return -EBADMSG;
@@ -353,55 +289,12 @@ static int node_parse(struct in *in, struct saved_node *n)
 	if (!p || n->fh_len > HANDLE_BYTES || (n->type & ~(uint32_t)S_IFMT))
 		return -EBADMSG;
 	memcpy(n->fh, p, n->fh_len);
-	n->orphan = NULL;
-	if (len != PATH_ORPHAN)
+	if (!n->nameless)
 		return 0;
-	n->mode = in_u32(in);
-	n->uid = in_u32(in);
-	n->gid = in_u32(in);
-	if (n->size > ORPHAN_MAX || n->type != S_IFREG || n->mode & ~07777U)
-		return -EBADMSG;
-	n->orphan = in_take(in, n->size);
-	return n->orphan ? 0 : -EBADMSG;
-}
-
-/* A new file without a name; one that can be given a name still, where the file system has such. */
-static int open_nameless(int root)
-{
-	AUTO_FD int fd = gate_open_at(root, ".", O_RDWR | O_TMPFILE, 0600);
-
-	if (fd >= 0)
-		return fd_steal(&fd);
-	if (unlinkat(root, ORPHAN_NAME, 0) < 0 && errno != ENOENT)
-		return -errno;
-	fd = gate_open_at(root, ORPHAN_NAME, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
-	if (fd >= 0 && unlinkat(root, ORPHAN_NAME, 0) < 0)
-		return -errno;
-	return fd_steal(&fd);
-}
-
-/* A file like the one that had no name. Return: its descriptor (O_PATH); negative errno. */
-static int orphan_make(struct fuse_server *srv, const struct saved_node *n)
-{
-	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
-					   { n->mtime.tv_sec, n->mtime.tv_nsec } };
-	AUTO_FD int fd = open_nameless(srv->nodes.slots[NODE_ROOT_ID].node->fd);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	r = pwritev(fd, &(struct iovec){ (void *)(uintptr_t)n->orphan, n->size }, 1, 0) ==
-			    (ssize_t)n->size
-		    ? 0
-		    : -EIO;
-	/* Who may not give files away has only his own. */
-	if (r == 0 && fchownat(fd, "", n->uid, n->gid, AT_EMPTY_PATH) < 0 && errno != EPERM)
-		r = -errno;
-	if (r == 0 && fchmodat(srv->proc_fd, gate_name_of(fd).s, (mode_t)n->mode, 0) < 0)
-		r = -errno;
-	if (r == 0 && utimensat(srv->proc_fd, gate_name_of(fd).s, times, 0) < 0)
-		r = -errno;
-	return r < 0 ? r : gate_path_of(srv, fd);
+	n->record.type = n->type;
+	n->record.size = n->size;
+	n->record.mtime = n->mtime;
+	return nameless_parse(in, &n->record);
 }
 
 static bool same_time(const struct statx_timestamp *a, const struct statx_timestamp *b)
@@ -429,6 +322,13 @@ static bool node_verify(const struct restore *r, int fd, const struct statx *stx
 	       memcmp(fh->f_handle, n->fh, n->fh_len) == 0;
 }
 
+/* What is no matter of one file that can't be made here. */
+static bool breaks_restore(int r)
+{
+	return r == -EBADMSG || r == -ENOSPC || r == -EDQUOT || r == -EIO || r == -EFBIG ||
+	       r == -ENOMEM;
+}
+
 static int restore_node(struct restore *r)
 {
 	struct node_table *t = &r->srv->nodes;
@@ -439,18 +339,21 @@ static int restore_node(struct restore *r)
 
 	if (status < 0)
 		return err_set(r->err, status, "file server: damaged node");
-	if (!r->node.lost)
+	if (r->node.nameless)
+		fd = nameless_make(r->srv, r->node.id, &r->node.record, &r->content);
+	else if (!r->node.lost)
 		fd = names_open_below(t->slots[NODE_ROOT_ID].node->fd, r->node.path);
-	else if (r->node.orphan)
-		fd = orphan_make(r->srv, &r->node);
+	if (r->node.nameless && breaks_restore(fd))
+		return err_set(r->err, fd, "file server: unlinked file: %s", err_str(fd));
 	good = fd >= 0 && statx(fd, "", AT_EMPTY_PATH, FUSE_STATX_MASK, &stx) == 0 &&
-	       (r->node.orphan || node_verify(r, fd, &stx));
+	       (r->node.nameless ? (stx.stx_mode & S_IFMT) == r->node.type
+				 : node_verify(r, fd, &stx));
 	if (!good) {
 		fd_close(fd);
 		fd = -1;
 	}
 	status = node_restore(t, r->node.id, r->node.n_lookups, good ? &stx : NULL, r->node.type,
-			      &fd, r->node.has_stamp && !r->node.orphan ? &r->node.stamp : NULL);
+			      &fd, r->node.has_stamp && !r->node.nameless ? &r->node.stamp : NULL);
 	if (status < 0)
 		return err_set(r->err, status, "file server: node %#llx",
 			       (unsigned long long)r->node.id);
@@ -508,23 +411,35 @@ static int restore_told(struct restore *r)
 	r->result.holds = whole;
 	for (uint32_t i = 0; i < n; i++) {
 		struct told t = { .name = name };
-		const uint8_t *p;
-		uint16_t len;
 
 		t.parent = in_u64(&r->in);
 		t.node = in_u64(&r->in);
 		t.digest = in_u64(&r->in);
-		len = in_u16(&r->in);
-		p = in_take(&r->in, len);
-		if (!p || len > NAME_MAX || memchr(p, 0, len) || memchr(p, '/', len) ||
-		    (len <= 2 && memcmp(p, "..", len) == 0 && len))
+		if (in_text(&r->in, name, sizeof(name)) < 0 || strchr(name, '/') ||
+		    strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 			return err_set(r->err, -EBADMSG, "file server: damaged note");
-		memcpy(name, p, len);
-		name[len] = 0;
 		if (r->result.holds)
 			r->result.holds = told_holds(r->srv, &t);
 	}
 	return r->in.failed ? err_set(r->err, -EBADMSG, "file server: damaged notes") : 0;
+}
+
+/* All of the stream, before anything is made of it. */
+static int check_content(struct restore *r)
+{
+	uint64_t len = in_u64(&r->in);
+	const uint8_t *want = in_take(&r->in, SHA256_BYTES);
+	uint8_t hash[SHA256_BYTES];
+
+	if (!want || len != r->content.left)
+		return err_set(r->err, -EBADMSG, "file server: %zu bytes of unlinked files, not %llu",
+			       r->content.left, (unsigned long long)len);
+	if (!len)
+		return 0;
+	sha256_of(r->content.p, r->content.left, hash);
+	return memcmp(hash, want, sizeof(hash)) == 0
+		       ? 0
+		       : err_set(r->err, -EBADMSG, "file server: unlinked files are damaged");
 }
 
 static int restore_all(struct restore *r)
@@ -544,13 +459,14 @@ static int restore_all(struct restore *r)
 	    minor > FUSE_WIRE_MINOR || n_nodes >= r->srv->opt.max_nodes ||
 	    n_handles > r->srv->opt.max_handles)
 		return err_set(r->err, -EBADMSG, "file server: damaged state");
+	status = check_content(r);
 	for (uint32_t i = 0; i < n_nodes && status == 0; i++)
 		status = restore_node(r);
 	for (uint32_t i = 0; i < n_handles && status == 0; i++)
 		status = restore_handle(r);
 	if (status == 0)
 		status = restore_told(r);
-	if (status == 0 && r->in.left)
+	if (status == 0 && (r->in.left || r->content.left))
 		status = err_set(r->err, -EBADMSG, "file server: bytes after the state");
 	if (status < 0)
 		return status;
@@ -576,8 +492,8 @@ static void restore_run(void *arg)
 	}
 }
 
-int fuse_server_restore(struct fuse_server *srv, const void *buf, size_t len,
-			enum fuse_verify verify, struct fuse_restore_result *ret, struct err *err)
+int fuse_server_restore(struct fuse_server *srv, const struct fuse_saved *saved,
+			struct fuse_restore_result *ret, struct err *err)
 {
 	AUTO_FREE struct restore *r = calloc(1, sizeof(*r));
 
@@ -585,9 +501,11 @@ int fuse_server_restore(struct fuse_server *srv, const void *buf, size_t len,
 		return err_set(err, -ENOMEM, "file server: state");
 	if (!srv->opened)
 		return err_set(err, -EINVAL, "file server: not started");
-	*r = (struct restore){
-		.srv = srv, .in = { .p = buf, .left = len }, .verify = verify, .err = err
-	};
+	*r = (struct restore){ .srv = srv,
+			       .in = { .p = saved->tables, .left = saved->tables_len },
+			       .content = { .p = saved->content, .left = saved->content_len },
+			       .verify = saved->verify,
+			       .err = err };
 	fuse_pool_run_job(srv, restore_run, r);
 	if (r->status == 0)
 		*ret = r->result;

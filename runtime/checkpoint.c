@@ -44,8 +44,9 @@ static int take(int fd, const char *id, const struct snap_new *s, int pagemap_fd
 {
 	const struct control_msg msg = { .op = CONTROL_CHECKPOINT,
 					 .arg0 = CONTROL_CHECKPOINT_TAKE,
-					 .fds = { s->memory_fd, s->state_fd, pagemap_fd },
-					 .n_fds = 3 };
+					 .fds = { s->memory_fd, s->state_fd, pagemap_fd,
+						  s->unlinked_fd },
+					 .n_fds = 4 };
 	struct control_msg reply = { 0 };
 	int r = ask(fd, id, &msg, &reply, err);
 

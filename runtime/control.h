@@ -34,7 +34,7 @@ enum control_op {
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */
 	CONTROL_EXITED, /* arg0: exit status as 0 to 255 */
 	/*
-	 * arg0 CONTROL_CHECKPOINT_*; TAKE: fds: memory, state, page map; reply text: manifest. The
+	 * arg0 CONTROL_CHECKPOINT_*; TAKE: fds: memory, state, page map, unlinked files; reply text: manifest. The
 	 * guest stands still until GO_ON or STOP comes, or the connection breaks.
 	 */
 	CONTROL_CHECKPOINT,

@@ -81,7 +81,7 @@ struct guest_process {
 
 /* Files to write a checkpoint to, and the process's own page map; borrowed during the call. */
 struct guest_checkpoint {
-	int memory_fd, state_fd, pagemap_fd;
+	int memory_fd, state_fd, pagemap_fd, unlinked_fd;
 };
 
 enum guest_kill { GUEST_KILL_ONE, GUEST_KILL_GROUP, GUEST_KILL_ALL };

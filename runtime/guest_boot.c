@@ -221,15 +221,14 @@ static int build_tree(const struct guest_config *gc, const struct rootfs_mount *
 	return r;
 }
 
-/* The annotation for a window onto file pages: its size. */
-static int dax_window(const struct oci_config *config, uint64_t *ret_len, struct err *err)
+/* An annotation that is a size; *@ret_len stays what it is without it. */
+static int annotated_size(const struct oci_config *config, const char *name, uint64_t *ret_len,
+			  struct err *err)
 {
-	const char *text = oci_annotation(config, "dev.husk.rootfs.dax");
+	const char *text = oci_annotation(config, name);
 
-	*ret_len = 0;
 	if (text && cli_parse_size(text, ret_len) < 0)
-		return err_set(err, -EINVAL, "annotation dev.husk.rootfs.dax: '%s' is no size",
-			       text);
+		return err_set(err, -EINVAL, "annotation %s: '%s' is no size", name, text);
 	return 0;
 }
 
@@ -239,12 +238,16 @@ static int make_share(struct guest *g, const struct guest_config *gc, struct err
 	AUTO_FREE struct rootfs_mount *binds = calloc(room, sizeof(*binds));
 	AUTO_FREE char **sources = calloc(room, sizeof(*sources));
 	struct fuse_options opt = { .owner = geteuid() ? FUSE_OWNER_XATTR : FUSE_OWNER_REAL };
-	uint64_t dax_len;
+	uint64_t dax_len = 0;
 	int tree, r = binds && sources ? collect_binds(gc, binds, sources, &n, err)
 				       : err_set(err, -ENOMEM, "mounts: no memory");
 
 	if (r == 0)
-		r = dax_window(gc->config, &dax_len, err);
+		r = annotated_size(gc->config, "dev.husk.rootfs.dax", &dax_len, err);
+	g->unlinked_max = UINT64_MAX;
+	if (r == 0)
+		r = annotated_size(gc->config, "dev.husk.checkpoint.unlinked", &g->unlinked_max,
+				   err);
 	if (r == 0) {
 		tree = n ? build_tree(gc, binds, n, err) : sandbox_tree_open(gc->rootfs, err);
 		r = tree < 0 ? tree : share_new(tree, g->sandbox, &opt, dax_len, &g->share, err);

@@ -65,7 +65,7 @@ static int save_all(struct guest *g, const struct guest_checkpoint *to, struct e
 	int r = snapimage_machine(g->vm, &state, err);
 
 	if (r == 0)
-		r = snapimage_share(g->share, &state, err);
+		r = snapimage_share(g->share, to->unlinked_fd, g->unlinked_max, &state, err);
 	if (r == 0)
 		r = save_container(g, &state, err);
 	if (r == 0)

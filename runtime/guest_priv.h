@@ -81,6 +81,7 @@ struct guest {
 	struct vm_identity identity;
 	uint64_t ram_bytes;
 	unsigned n_vcpus, most_vcpus;
+	uint64_t unlinked_max; /* bytes of files without a name in a checkpoint */
 	bool pids_set; /* the limit of processes, since the configuration */
 	_Atomic uint32_t hold; /* the signal behind which the vCPUs stop, once; 0: none */
 	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */

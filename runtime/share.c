@@ -156,16 +156,16 @@ int share_start(struct share *share, struct err *err)
 	return r;
 }
 
-int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
-	       struct err *err)
+int share_save(struct share *share, const struct fuse_sink *sink, void **ret, size_t *ret_len,
+	       uint32_t *ret_lost, struct err *err)
 {
-	return fuse_server_save(share->srv, ret, ret_len, ret_lost, err);
+	return fuse_server_save(share->srv, sink, ret, ret_len, ret_lost, err);
 }
 
-int share_restore(struct share *share, const void *buf, size_t len,
+int share_restore(struct share *share, const struct fuse_saved *saved,
 		  struct fuse_restore_result *ret, struct err *err)
 {
-	return fuse_server_restore(share->srv, buf, len, FUSE_VERIFY_SAME, ret, err);
+	return fuse_server_restore(share->srv, saved, ret, err);
 }
 
 void share_note(struct share *share)

@@ -38,11 +38,11 @@ void share_free(struct share *share);
 CLEANUP_DEFINE(struct share, share_free);
 
 void share_stats(const struct share *share, struct fuse_stats *ret);
-/* The server's tables as bytes (free). @ret_lost: open files that no name leads to. Quiescent. */
-int share_save(struct share *share, void **ret, size_t *ret_len, uint32_t *ret_lost,
-	       struct err *err);
+/* See fuse_server_save(). Quiescent. */
+int share_save(struct share *share, const struct fuse_sink *sink, void **ret, size_t *ret_len,
+	       uint32_t *ret_lost, struct err *err);
 /* Into a started server that has served nothing. */
-int share_restore(struct share *share, const void *buf, size_t len,
+int share_restore(struct share *share, const struct fuse_saved *saved,
 		  struct fuse_restore_result *ret, struct err *err);
 
 /* The file system device of a machine; it borrows from the share and @tag until vm_free(). */

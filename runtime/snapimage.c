@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -93,17 +95,29 @@ int snapimage_machine(struct vm *vm, struct snap_buf *state, struct err *err)
 	return vm_save(vm, put, state, err);
 }
 
-int snapimage_share(struct share *share, struct snap_buf *state, struct err *err)
+static int write_unlinked(void *opaque, const void *p, size_t len, struct err *err)
 {
+	int r = fd_write_full(*(const int *)opaque, p, len);
+
+	return r < 0 ? err_errno(err, -r, "write unlinked files to the checkpoint") : 0;
+}
+
+int snapimage_share(struct share *share, int unlinked_fd, uint64_t unlinked_max,
+		    struct snap_buf *state, struct err *err)
+{
+	const struct fuse_sink sink = { .write = write_unlinked,
+					.opaque = &unlinked_fd,
+					.max = unlinked_max };
 	AUTO_FREE void *p = NULL;
 	uint32_t n_lost = 0;
 	size_t len = 0;
-	int r = share_save(share, &p, &len, &n_lost, err);
+	int r = share_save(share, unlinked_fd < 0 ? NULL : &sink, &p, &len, &n_lost, err);
 
 	if (r < 0)
 		return r;
 	if (n_lost)
-		log_warn("%u open files without a name will be stale after a restore", n_lost);
+		log_warn("%u files that no known name leads to will be stale after a restore",
+			 n_lost);
 	return put(state, SECTION_SHARE, 0, p, len, err);
 }
 
@@ -142,7 +156,26 @@ int snapimage_restore_share(struct snapshot *s, struct share *share,
 {
 	const struct snap_section *section = snap_sections_find(&s->sections, SECTION_SHARE, 0);
 
+	struct fuse_saved saved = { .verify = FUSE_VERIFY_SAME };
+	struct stat st = { 0 };
+	void *map = NULL;
+	int r;
+
 	if (!section)
 		return err_set(err, -ESTALE, "the snapshot has no state of the file server");
-	return share_restore(share, section->data, section->len, ret, err);
+	if (s->unlinked_fd >= 0 && fstat(s->unlinked_fd, &st) < 0)
+		return err_errno(err, errno, "look at the checkpoint's unlinked files");
+	if (st.st_size) {
+		map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, s->unlinked_fd, 0);
+		if (map == MAP_FAILED)
+			return err_errno(err, errno, "map the checkpoint's unlinked files");
+	}
+	saved.tables = section->data;
+	saved.tables_len = section->len;
+	saved.content = map;
+	saved.content_len = (size_t)st.st_size;
+	r = share_restore(share, &saved, ret, err);
+	if (map)
+		munmap(map, (size_t)st.st_size);
+	return r;
 }

@@ -19,7 +19,12 @@ void snapimage_describe(const char *backend, const struct vm_identity *id, uint6
 int snapimage_memory(struct vm *vm, int fd, int pagemap_fd, const struct snap_manifest *base,
 		     struct err *err);
 int snapimage_machine(struct vm *vm, struct snap_buf *state, struct err *err);
-int snapimage_share(struct share *share, struct snap_buf *state, struct err *err);
+/*
+ * @unlinked_fd: for the content of files without a name, at most @unlinked_max bytes; -1: such a file is
+ * lost, and counted in the log.
+ */
+int snapimage_share(struct share *share, int unlinked_fd, uint64_t unlinked_max,
+		    struct snap_buf *state, struct err *err);
 /* Close the state and write it. */
 int snapimage_write_state(int fd, struct snap_buf *state, struct err *err);
 

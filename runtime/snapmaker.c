@@ -45,7 +45,8 @@ static int publish(struct control_msg *msg, struct err *err)
 			      .dir_fd = msg->fds[FD_DIR],
 			      .memory_fd = msg->fds[FD_MEMORY],
 			      .state_fd = msg->fds[FD_STATE],
-			      .code_fd = msg->fds[FD_CODE] };
+			      .code_fd = msg->fds[FD_CODE],
+			      .unlinked_fd = -1 };
 	int r = snap_manifest_parse(msg->text, msg->len, &m, err);
 
 	if (r < 0)

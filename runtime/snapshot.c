@@ -266,7 +266,7 @@ static int take(struct snapshot_plan *plan, struct vm *vm, struct share *share, 
 	if (r == 0)
 		r = snapimage_machine(vm, &state, err);
 	if (r == 0 && plan->to_take == SNAPSHOT_POINT_LATE)
-		r = snapimage_share(share, &state, err);
+		r = snapimage_share(share, -1, 0, &state, err);
 	if (r == 0)
 		r = snapimage_write_state(plan->target.state_fd, &state, err);
 	return r;

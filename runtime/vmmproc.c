@@ -243,9 +243,10 @@ static void serve_checkpoint(struct conn *c, const struct control_msg *m)
 	size_t len;
 	int r;
 
-	if (m->arg0 == CONTROL_CHECKPOINT_TAKE && m->n_fds == 3 && ops->checkpoint &&
+	if (m->arg0 == CONTROL_CHECKPOINT_TAKE && m->n_fds == 4 && ops->checkpoint &&
 	    c->vp->started) {
-		const struct guest_checkpoint to = { m->fds[0], m->fds[1], m->fds[2] };
+		const struct guest_checkpoint to = { m->fds[0], m->fds[1], m->fds[2],
+						     m->fds[3] };
 
 		r = ops->checkpoint(c->vp->guest, &to, &manifest, &len, &err);
 		c->holds = r == 0;

@@ -23,8 +23,8 @@ static void new_name(const char *name, char *ret, size_t len)
 
 int store_unlink(int store_fd, const char *name)
 {
-	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY,
-					     STORE_CODE, STORE_WORKSET };
+	static const char *const files[] = { STORE_MANIFEST, STORE_STATE,    STORE_MEMORY,
+					     STORE_CODE,     STORE_UNLINKED, STORE_WORKSET };
 	int AUTO_FD fd = openat(store_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd < 0)
@@ -93,6 +93,8 @@ int snap_begin(int store_fd, const char *name, struct snap_new *ret, struct err 
 		r = s.state_fd = fresh_file(s.dir_fd, STORE_STATE);
 	if (r >= 0)
 		r = s.code_fd = fresh_file(s.dir_fd, STORE_CODE);
+	if (r >= 0)
+		r = s.unlinked_fd = fresh_file(s.dir_fd, STORE_UNLINKED);
 	if (r < 0) {
 		snap_new_close(&s);
 		return err_errno(err, -r, "begin snapshot '%.12s'", name);
@@ -108,6 +110,7 @@ void snap_new_close(struct snap_new *s)
 	fd_close(s->memory_fd);
 	fd_close(s->state_fd);
 	fd_close(s->code_fd);
+	fd_close(s->unlinked_fd);
 	fd_close(s->dir_fd); /* last: the lock */
 	*s = SNAP_NEW_NONE;
 }
@@ -161,16 +164,17 @@ static int write_manifest(const struct snap_new *s, const struct snap_manifest *
 	return r < 0 ? err_errno(err, -r, "write '%s'", STORE_MANIFEST) : 0;
 }
 
-/* Code is on disk like the rest, or not there at all. Return: 0; negative errno. */
-static int settle_code(const struct snap_new *s)
+/* On disk like the rest, or not there at all. @fd -1: it is not ours to have. Return: 0; negative errno. */
+static int settle(const struct snap_new *s, int fd, const char *name, struct err *err)
 {
-	struct stat st;
+	struct stat st = { 0 };
+	int r = fd < 0 || fstat(fd, &st) == 0 ? 0 : -errno;
 
-	if (fstat(s->code_fd, &st) < 0)
-		return -errno;
-	if (st.st_size == 0)
-		return unlinkat(s->dir_fd, STORE_CODE, 0) < 0 ? -errno : 0;
-	return fsync(s->code_fd) < 0 ? -errno : 0;
+	if (r == 0 && st.st_size == 0)
+		r = unlinkat(s->dir_fd, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+	else if (r == 0)
+		r = fsync(fd) < 0 ? -errno : 0;
+	return r < 0 ? err_errno(err, -r, "write '%s'", name) : 0;
 }
 
 /* Return: 0; -EEXIST. */
@@ -198,11 +202,10 @@ int snap_publish(struct snap_new *s, struct snap_manifest *m, bool replace, stru
 		r = snap_memory_hash(s->memory_fd, m, err);
 	if (r == 0)
 		r = write_manifest(s, m, err);
-	if (r == 0) {
-		r = settle_code(s);
-		if (r < 0)
-			err_errno(err, -r, "write '%s'", STORE_CODE);
-	}
+	if (r == 0)
+		r = settle(s, s->code_fd, STORE_CODE, err);
+	if (r == 0)
+		r = settle(s, s->unlinked_fd, STORE_UNLINKED, err);
 	if (r == 0 && (fsync(s->memory_fd) < 0 || fsync(s->state_fd) < 0 || fsync(s->dir_fd) < 0))
 		r = err_errno(err, errno, "write snapshot '%.12s'", s->name);
 	if (r == 0) {

@@ -170,6 +170,10 @@ static int open_all(struct snapshot *s, struct err *err)
 			       (unsigned long long)s->manifest.memory_bytes);
 	r = open_file(s->dir_fd, STORE_CODE, NULL);
 	s->code_fd = MAX(r, -1);
+	r = strcmp(s->manifest.kind, "checkpoint") == 0
+		    ? open_file(s->dir_fd, STORE_UNLINKED, NULL)
+		    : -1;
+	s->unlinked_fd = MAX(r, -1);
 	return 0;
 }
 
@@ -200,6 +204,7 @@ void snap_close(struct snapshot *s)
 	fd_close(s->dir_fd);
 	fd_close(s->memory_fd);
 	fd_close(s->code_fd);
+	fd_close(s->unlinked_fd);
 	*s = SNAPSHOT_NONE;
 }
 
@@ -213,8 +218,8 @@ void snap_touch(const struct snapshot *s)
 
 static int entry_fill(int store_fd, const char *name, struct snap_entry *ret)
 {
-	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY,
-					     STORE_CODE };
+	static const char *const files[] = { STORE_MANIFEST, STORE_STATE, STORE_MEMORY, STORE_CODE,
+					     STORE_UNLINKED };
 	int AUTO_FD fd = openat(store_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	struct stat st;
 
@@ -225,7 +230,7 @@ static int entry_fill(int store_fd, const char *name, struct snap_entry *ret)
 	snprintf(ret->name, sizeof(ret->name), "%.*s", SNAP_NAME_MAX, name);
 	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
 		if (fstatat(fd, files[i], &st, AT_SYMLINK_NOFOLLOW) < 0) {
-			if (errno == ENOENT && !strcmp(files[i], STORE_CODE))
+			if (errno == ENOENT && i >= 3)
 				continue;
 			return -errno;
 		}

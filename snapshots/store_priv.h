@@ -12,6 +12,7 @@
 #define STORE_STATE    "state"
 #define STORE_MEMORY   "memory"
 #define STORE_CODE     "code" /* need not be there */
+#define STORE_UNLINKED "unlinked" /* nor need this */
 #define STORE_WORKSET  "workset"
 #define STORE_NEW      ".new-" /* being made */
 #define STORE_OLD      ".old-" /* being removed */

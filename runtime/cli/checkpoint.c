@@ -34,7 +34,8 @@ static const struct cli_spec spec = {
 	.usage = "ID",
 	.about = "Writes a running container to a directory, from which restore lets it go on: its\n"
 		 "processes with their memory, open files and timers. Executed processes lose their\n"
-		 "streams. Files of the container's root are not copied: they must be the same then.",
+		 "streams. Files of the container's root are not copied, but those that are open and\n"
+		 "unlinked: the others must be the same then.",
 	.options = options,
 	.min_args = 1,
 	.max_args = 1,

@@ -195,27 +195,44 @@ struct fuse_restore_result {
  */
 void fuse_server_note(struct fuse_server *srv);
 
+/* Where the content of files goes that have no name any more: into one stream. */
+struct fuse_sink {
+	/* In the thread that saves. Return: 0; negative errno. */
+	int (*write)(void *opaque, const void *p, size_t len, struct err *err);
+	void *opaque;
+	uint64_t max; /* bytes */
+};
+
 /**
  * fuse_server_save() - Write session, node and handle tables
+ * @sink:	For the content of unlinked regular files that are referenced still; NULL: they are lost
  * @ret:	Bytes, owned by the caller (free)
  * @ret_len:	Their number
- * @ret_lost:	Nodes that have no name any more (unlinked but referenced) and are not small
- *		regular files, which are saved whole: ESTALE after a restore
+ * @ret_lost:	Nodes that cannot be found again, nor made: ESTALE after a restore
  *
- * Context: quiescent; runs on the leader thread.
- * Return: 0; -ENOMEM.
+ * Context: quiescent, not on the leader thread; what reads the tree runs there.
+ * Return: 0; -ENOMEM; -E2BIG more than the sink takes; what reading files and the sink give.
  */
-int fuse_server_save(struct fuse_server *srv, void **ret, size_t *ret_len, uint32_t *ret_lost,
-		     struct err *err);
+int fuse_server_save(struct fuse_server *srv, const struct fuse_sink *sink, void **ret,
+		     size_t *ret_len, uint32_t *ret_lost, struct err *err);
+
+/* What was saved. Untrusted; borrowed until the restore returns. */
+struct fuse_saved {
+	const void *tables;
+	size_t tables_len;
+	const void *content; /* the stream */
+	size_t content_len;
+	enum fuse_verify verify;
+};
 
 /**
  * fuse_server_restore() - Fill the tables of a started, unused server
- * @buf:	Untrusted bytes
  *
  * Context: quiescent; runs on the leader thread.
- * Return: 0 also when some entries are stale; -EBADMSG damaged; -ESTALE another version; -ENOMEM.
+ * Return: 0 also when some entries are stale; -EBADMSG damaged; -ESTALE another version; -ENOMEM;
+ * what writing content gives.
  */
-int fuse_server_restore(struct fuse_server *srv, const void *buf, size_t len,
-			enum fuse_verify verify, struct fuse_restore_result *ret, struct err *err);
+int fuse_server_restore(struct fuse_server *srv, const struct fuse_saved *saved,
+			struct fuse_restore_result *ret, struct err *err);
 
 #endif

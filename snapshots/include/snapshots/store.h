@@ -41,9 +41,11 @@ struct snapshot {
 	uint8_t *state; /* what the sections point into */
 	int dir_fd, memory_fd;
 	int code_fd; /* -1: there is none; not checked, but only who may write the others may write it */
+	int unlinked_fd; /* the same */
 };
 
-#define SNAPSHOT_NONE ((struct snapshot){ .dir_fd = -1, .memory_fd = -1, .code_fd = -1 })
+#define SNAPSHOT_NONE \
+	((struct snapshot){ .dir_fd = -1, .memory_fd = -1, .code_fd = -1, .unlinked_fd = -1 })
 
 /**
  * snap_open() - Open and check a snapshot
@@ -63,12 +65,16 @@ struct snap_new {
 	int store_fd; /* borrowed */
 	int dir_fd;   /* holds the lock */
 	int memory_fd, state_fd;
-	int code_fd; /* may stay empty: then there is no such file */
+	int code_fd, unlinked_fd; /* may stay empty: then there is no such file */
 	char name[SNAP_NAME_MAX + 1];
 };
 
 #define SNAP_NEW_NONE \
-	((struct snap_new){ .dir_fd = -1, .memory_fd = -1, .state_fd = -1, .code_fd = -1 })
+	((struct snap_new){ .dir_fd = -1,   \
+			    .memory_fd = -1, \
+			    .state_fd = -1,  \
+			    .code_fd = -1,   \
+			    .unlinked_fd = -1 })
 
 /**
  * snap_begin() - Begin to make a snapshot

@@ -189,7 +189,7 @@ static int save(struct session *s, void **ret, size_t *ret_len)
 	struct err err = { 0 };
 	uint32_t lost;
 
-	return fuse_server_save(s->c.srv, ret, ret_len, &lost, &err);
+	return fuse_server_save(s->c.srv, NULL, ret, ret_len, &lost, &err);
 }
 
 static int restore(struct session *s, const void *buf, size_t len)
@@ -197,7 +197,9 @@ static int restore(struct session *s, const void *buf, size_t len)
 	struct fuse_restore_result res = { 0 };
 	struct err err = { 0 };
 
-	return fuse_server_restore(s->c.srv, buf, len, FUSE_VERIFY_SAME, &res, &err);
+	const struct fuse_saved saved = { .tables = buf, .tables_len = len };
+
+	return fuse_server_restore(s->c.srv, &saved, &res, &err);
 }
 
 static void saving_and_restoring_fail_whole(void **state)
