@@ -615,10 +615,11 @@ static void exec_single(struct cpu *cpu)
 	if (!resume && insn_breakpoints(cpu) && breakpoint_hit(cpu))
 		return;
 	cpu->shadow = 0;
+	cpu->task_switched = false;
 	exec_one(cpu);
 	if (cpu->exc.pending)
 		return;
-	if (trap && cpu->shadow != 2)
+	if (trap && cpu->shadow != 2 && !cpu->task_switched)
 		cpu->db_pending |= 1U << 14;
 }
 

@@ -243,6 +243,7 @@ struct cpu {
 	struct lapic *lapic;
 	unsigned id;
 	bool step; /* one instruction at a time */
+	bool task_switched; /* by the present instruction: its own single step does not trap */
 	uint8_t n_pauses; /* PAUSEs in a row, more or less: exec_pause() */
 	uint8_t dr_data; /* data breakpoints enabled in DR7, one bit each */
 	uint32_t db_pending; /* DR6 bits of a trap to raise behind the present instruction */
@@ -256,7 +257,10 @@ struct cpu {
 };
 
 /* How code is decoded and addresses are formed. Part of a block's key. */
-enum cpu_mode { CPU_REAL16, CPU_PROT16, CPU_PROT32, CPU_COMPAT16, CPU_COMPAT32, CPU_LONG64, CPU_VM86 };
+enum cpu_mode {
+	CPU_REAL16, CPU_PROT16, CPU_PROT32, CPU_COMPAT16, CPU_COMPAT32, CPU_LONG64, CPU_VM86,
+	CPU_MODE_NONE,
+};
 
 static inline bool cpu_is_64bit(const struct cpu *cpu)
 {
@@ -304,6 +308,8 @@ const uint8_t *mmu_fetch(struct cpu *cpu, uint64_t va, gpa_t *ret_gpa);
 /* Accesses the CPU makes itself at supervisor rights: descriptor tables, TSS. */
 bool mmu_sys_read(struct cpu *cpu, uint64_t va, void *dst, unsigned size);
 bool mmu_sys_write(struct cpu *cpu, uint64_t va, const void *src, unsigned size);
+/* Whether that could be written (at most a page): false with cpu->exc set. */
+bool mmu_sys_probe(struct cpu *cpu, uint64_t va, unsigned size);
 
 void mmu_mode_changed(struct cpu *cpu);	 /* invariant 3; recomputes cpu->tlb */
 void mmu_cr3_written(struct cpu *cpu, uint64_t val); /* with CR4.PCIDE and bit 63 rules; sets cpu->cr3 */

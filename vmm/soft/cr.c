@@ -78,7 +78,7 @@ bool cr0_write(struct cpu *cpu, uint64_t val)
 
 /* ---- CR3, CR4 ---- */
 
-static bool cr3_write(struct cpu *cpu, uint64_t val)
+bool cr3_write(struct cpu *cpu, uint64_t val)
 {
 	if (cpu_is_long(cpu)) {
 		uint64_t rsvd = ~((1ULL << cpu->phys_bits) - 1);

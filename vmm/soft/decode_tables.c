@@ -141,7 +141,7 @@ const struct opdef decode_map_0f[256] = {
 	[0x20] = X(mov_cr, D_M | D_FREG), [0x21] = X(mov_dr, D_M | D_FREG),
 	[0x22] = X(mov_cr, D_M | D_FREG), [0x23] = X(mov_dr, D_M | D_FREG),
 	[0x30] = X(wrmsr, 0), [0x31] = X(rdtsc, 0), [0x32] = X(rdmsr, 0), [0x33] = X(rdpmc, 0),
-	[0x34] = XF(sysenter, D_PROT, SEP), [0x35] = XF(sysexit, D_PROT, SEP),
+	[0x34] = XF(sysenter, 0, SEP), [0x35] = XF(sysexit, 0, SEP),
 	ROW16(0x40, EF(CMOV, cmov, R_RM, D_M | D_RD, CMOV)),
 	ROW16(0x80, E(JCC, jcc, REL, D_F64 | D_IZ)),
 	ROW16(0x90, E(SETCC, setcc, RM, D_M | D_B | D_WR)),

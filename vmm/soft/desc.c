@@ -127,8 +127,12 @@ void seg_set_real(struct cpu *cpu, enum hv_seg seg, uint16_t sel)
 
 	s->selector = sel;
 	s->base = (uint32_t)sel << 4;
-	if (seg == HV_CS || (s->attr & HV_SEG_UNUSABLE))
+	if (cpu->rflags & FL_VM) {
+		s->limit = 0xffff;
+		s->attr = 0xf3;
+	} else if (seg == HV_CS || (s->attr & HV_SEG_UNUSABLE)) {
 		s->attr = 0x93;
+	}
 	base_update(cpu, seg);
 }
 
@@ -220,6 +224,28 @@ void cpu_mode_update(struct cpu *cpu)
 	mmu_mode_changed(cpu);
 }
 
+/* What has to be seen to after RFLAGS changed from @old. */
+static void flags_changed(struct cpu *cpu, uint32_t old)
+{
+	if ((cpu->rflags ^ old) & FL_AC)
+		mmu_mode_changed(cpu);
+	if (cpu->rflags & (FL_TF | FL_RF))
+		cpu_attention(cpu);
+	if (cpu->rflags & ~old & FL_IF)
+		cpu_interrupts_opened(cpu);
+}
+
+void cpu_set_flags(struct cpu *cpu, uint32_t val)
+{
+	uint32_t may = FL_ARITH | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_VM | FL_AC | FL_ID;
+	uint32_t old = cpu->rflags;
+
+	if (cpu->dr7 & 0xff)
+		may |= FL_RF;
+	cpu->rflags = (val & may) | FL_ONE;
+	flags_changed(cpu, old);
+}
+
 void cpu_load_flags(struct cpu *cpu, uint64_t val, unsigned size, unsigned cpl, bool iret)
 {
 	uint32_t may = FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID;
@@ -235,12 +261,7 @@ void cpu_load_flags(struct cpu *cpu, uint64_t val, unsigned size, unsigned cpl, 
 	if (size == 2)
 		may &= 0xffff;
 	cpu->rflags = (old & ~may & ~(iret ? 0 : FL_RF)) | ((uint32_t)val & may) | FL_ONE;
-	if ((cpu->rflags ^ old) & FL_AC)
-		mmu_mode_changed(cpu);
-	if (cpu->rflags & (FL_TF | FL_RF))
-		cpu_attention(cpu);
-	if (cpu->rflags & ~old & FL_IF)
-		cpu_interrupts_opened(cpu);
+	flags_changed(cpu, old);
 }
 
 /* ---- inner stacks ---- */

@@ -66,6 +66,12 @@ static inline bool cpu_is_protected(const struct cpu *cpu)
 	return cpu->mode != CPU_REAL16 && cpu->mode != CPU_VM86;
 }
 
+/* In virtual-8086 mode without IOPL 3: PUSHF, POPF, INT n and IRET are #GP. There is no VME. */
+static inline bool cpu_vm86_denied(const struct cpu *cpu)
+{
+	return cpu->mode == CPU_VM86 && (cpu->rflags & FL_IOPL) != FL_IOPL;
+}
+
 static inline bool cpu_is_long(const struct cpu *cpu)
 {
 	return cpu->efer & EFER_LMA;
@@ -100,7 +106,7 @@ bool desc_mark_accessed(struct cpu *cpu, struct desc *d);
 void seg_set(struct cpu *cpu, enum hv_seg seg, uint16_t sel, const struct desc *d);
 void seg_set_flat(struct cpu *cpu, enum hv_seg seg, uint16_t sel, uint16_t attr);
 void seg_set_null(struct cpu *cpu, enum hv_seg seg, uint16_t sel); /* base kept, unusable */
-void seg_set_real(struct cpu *cpu, enum hv_seg seg, uint16_t sel);
+void seg_set_real(struct cpu *cpu, enum hv_seg seg, uint16_t sel); /* virtual-8086 mode too */
 
 /* Load ES, SS, DS, FS or GS with all checks of the present mode. */
 bool seg_load(struct cpu *cpu, enum hv_seg seg, uint16_t sel);
@@ -119,6 +125,9 @@ void cpu_enter_flat64(struct cpu *cpu, uint16_t cs, uint16_t ss, unsigned cpl);
 
 /* Flags that IRET and POPF may change at @cpl, and put them in; sees to interrupts and TF. */
 void cpu_load_flags(struct cpu *cpu, uint64_t val, unsigned size, unsigned cpl, bool iret);
+
+/* All flags there are, VM too: IRET to virtual-8086 mode, task switches. */
+void cpu_set_flags(struct cpu *cpu, uint32_t val);
 
 /* The inner stack of privilege level @cpl from the TSS. @ext as above. Long mode: *ret_ss is 0. */
 bool tss_stack(struct cpu *cpu, unsigned cpl, bool ext, uint16_t *ret_ss, uint64_t *ret_sp);

@@ -5,14 +5,17 @@
  * A delivery computes everything first: gate, code segment, stack, frame. The frame is written in
  * one go (both pages checked before the first byte), and only then do registers change; so a
  * delivery that faults has changed nothing and its own exception follows by the rules for double
- * faults. Task gates are not supported: they raise #GP, as no 64-bit system can have them. Ref:
- * Intel SDM 3A chapter 6; AMD APM 2 chapter 8.
+ * faults. Only behind a task gate can it have changed something: then the second fault is the new
+ * task's. Ref: Intel SDM 3A chapter 6; AMD APM 2 chapter 8.
  */
 #include "soft/desc.h"
 
 #include <string.h>
 
+#include "base/checked.h"
+#include "soft/interp/operand.h"
 #include "soft/mmu.h"
+#include "soft/task.h"
 
 #define IDT_BIT 2U /* of an error code: the index names a gate */
 
@@ -121,7 +124,8 @@ static bool read_gate(struct cpu *cpu, struct delivery *d, unsigned *ret_ist)
 	desc_parse(w[0], w[1], &g);
 	d->gate_type = g.attr & (HV_SEG_S | HV_SEG_TYPE);
 	if (d->gate_type != DESC_INT32 && d->gate_type != DESC_TRAP32 &&
-	    (lng || (d->gate_type != DESC_INT16 && d->gate_type != DESC_TRAP16)))
+	    (lng || (d->gate_type != DESC_INT16 && d->gate_type != DESC_TRAP16 &&
+		     d->gate_type != DESC_TASK)))
 		return gate_fault(cpu, VEC_GP, d);
 	if (d->soft && desc_dpl(&g) < cpu->cpl)
 		return gate_fault(cpu, VEC_GP, d);
@@ -148,6 +152,8 @@ static bool check_code(struct cpu *cpu, struct delivery *d)
 	if (!(d->cs.attr & HV_SEG_P))
 		return desc_fault(cpu, VEC_NP, d->cs_sel, d->ext);
 	d->cpl = desc_is_conforming(&d->cs) ? cpu->cpl : desc_dpl(&d->cs);
+	if (cpu->mode == CPU_VM86 && d->cpl != 0)
+		return desc_fault(cpu, VEC_GP, d->cs_sel, d->ext);
 	return desc_mark_accessed(cpu, &d->cs);
 }
 
@@ -213,6 +219,8 @@ static bool deliver_long(struct cpu *cpu, struct delivery *d, unsigned ist)
 	return true;
 }
 
+#define MAX_FRAME 10 /* with the data segments of virtual-8086 mode and an error code */
+
 /* Frame of @n values of 2 or 4 bytes below ss:sp; the new stack pointer is put in *sp. */
 static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned cpl, bool ext,
 			uint64_t *sp, const uint32_t *vals, unsigned n, bool wide)
@@ -222,7 +230,7 @@ static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned c
 	uint32_t start = (uint32_t)(*sp - n * size) & mask;
 	uint32_t last = start + n * size - 1;
 	bool down = (ss->attr & (DESC_CODE | DESC_CONFORMING)) == DESC_CONFORMING;
-	uint8_t buf[6 * 4];
+	uint8_t buf[MAX_FRAME * 4];
 
 	if (down ? start <= ss->limit || last > mask || last < start
 		 : last > ss->limit || last < start) {
@@ -237,12 +245,16 @@ static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned c
 	return true;
 }
 
+/* Pushed from virtual-8086 mode, and null in the handler; the last is the deepest. */
+static const enum hv_seg vm86_segs[] = { HV_ES, HV_DS, HV_FS, HV_GS };
+
 static bool deliver_legacy(struct cpu *cpu, struct delivery *d)
 {
 	bool wide = d->gate_type == DESC_INT32 || d->gate_type == DESC_TRAP32;
 	bool inner = d->cpl < cpu->cpl;
 	struct hv_segment ss = cpu->seg[HV_SS];
-	uint32_t vals[6];
+	bool vm86 = cpu->mode == CPU_VM86;
+	uint32_t vals[MAX_FRAME];
 	unsigned n = 0;
 
 	d->sp = cpu->gpr[HV_RSP];
@@ -265,6 +277,8 @@ static bool deliver_legacy(struct cpu *cpu, struct delivery *d)
 		vals[n++] = (uint32_t)cpu->gpr[HV_RSP];
 		vals[n++] = cpu->seg[HV_SS].selector;
 	}
+	for (unsigned i = 0; vm86 && i < ARRAY_LEN(vm86_segs); i++)
+		vals[n++] = cpu->seg[vm86_segs[i]].selector;
 	if (!push_legacy(cpu, &ss, d->cpl, d->ext, &d->sp, vals, n, wide))
 		return false;
 	if (inner)
@@ -274,7 +288,29 @@ static bool deliver_legacy(struct cpu *cpu, struct delivery *d)
 	else
 		cpu->gpr[HV_RSP] = (cpu->gpr[HV_RSP] & ~0xffffULL) | (d->sp & 0xffff);
 	finish(cpu, d);
+	for (unsigned i = 0; vm86 && i < ARRAY_LEN(vm86_segs); i++)
+		seg_set_null(cpu, vm86_segs[i], 0);
 	return true;
+}
+
+/* Through a task gate: the error code goes onto the new task's stack. */
+static bool deliver_task(struct cpu *cpu, const struct delivery *d)
+{
+	const struct task_switch t = { .reason = TASK_INT,
+				       .sel = d->cs_sel,
+				       .rip = d->ret_rip,
+				       .flags = d->flags,
+				       .ext = d->ext };
+	bool wide;
+
+	if (!task_switch(cpu, &t))
+		return false;
+	wide = (cpu->seg[HV_TR].attr & HV_SEG_TYPE) >= DESC_TSS32;
+	if (!d->has_error || stack_push(cpu, wide ? 4 : 2, d->exc->error))
+		return true;
+	if (cpu->exc.vector == VEC_SS)
+		cpu->exc.error |= d->ext;
+	return false;
 }
 
 static bool deliver(struct cpu *cpu, uint8_t vector, const struct cpu_exc *exc)
@@ -282,7 +318,7 @@ static bool deliver(struct cpu *cpu, uint8_t vector, const struct cpu_exc *exc)
 	struct delivery d = {
 		.exc = exc,
 		.vector = vector,
-		.has_error = exc && exc->has_error && cpu_is_protected(cpu),
+		.has_error = exc && exc->has_error && cpu->mode != CPU_REAL16,
 		.soft = exc && exc->soft,
 		.ext = !(exc && exc->soft),
 		.ret_rip = exc && (exc->soft || exc->trap) ? cpu->next_rip : cpu->rip,
@@ -295,7 +331,11 @@ static bool deliver(struct cpu *cpu, uint8_t vector, const struct cpu_exc *exc)
 	cpu->shadow = 0;
 	if (cpu->mode == CPU_REAL16)
 		return deliver_real(cpu, &d);
-	if (!read_gate(cpu, &d, &ist) || !check_code(cpu, &d))
+	if (!read_gate(cpu, &d, &ist))
+		return false;
+	if (d.gate_type == DESC_TASK)
+		return deliver_task(cpu, &d);
+	if (!check_code(cpu, &d))
 		return false;
 	return cpu_is_long(cpu) ? deliver_long(cpu, &d, ist) : deliver_legacy(cpu, &d);
 }

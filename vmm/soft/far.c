@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Far jumps, calls and returns, IRET.
- *
- * Task switches (TSS and task-gate targets, IRET with NT) are not supported and raise #GP; no
- * 64-bit system can use them. IRET to virtual-8086 mode raises #GP too. Ref: Intel SDM 2 (JMP,
- * CALL, RET, IRET), 3A 5.8; AMD APM 2 4.11.
+ * Far jumps and calls. Ref: Intel SDM 2 (JMP, CALL), 3A 5.8; AMD APM 2 4.11.
  */
-#include "soft/desc.h"
+#include "soft/far.h"
 
 #include "soft/exec.h"
 #include "soft/interp/operand.h"
 #include "soft/mmu.h"
+#include "soft/task.h"
 
 /* Where a far branch goes. */
 struct target {
@@ -44,8 +41,7 @@ static bool target_read(struct cpu *cpu, const struct insn *in, struct target *t
 	return true;
 }
 
-/* Offset against the new code segment: canonical or within the limit. */
-static bool offset_ok(struct cpu *cpu, const struct desc *cs, uint64_t off)
+bool far_offset_ok(struct cpu *cpu, const struct desc *cs, uint64_t off)
 {
 	bool ok = cpu_is_long(cpu) && (cs->attr & HV_SEG_L) ? mmu_canonical(off) : off <= cs->limit;
 
@@ -54,8 +50,7 @@ static bool offset_ok(struct cpu *cpu, const struct desc *cs, uint64_t off)
 	return ok;
 }
 
-/* L and D both set is reserved in long mode. */
-static bool code_bits_ok(const struct cpu *cpu, const struct desc *d)
+bool far_code_bits_ok(const struct cpu *cpu, const struct desc *d)
 {
 	return !cpu_is_long(cpu) || (d->attr & (HV_SEG_L | HV_SEG_DB)) != (HV_SEG_L | HV_SEG_DB);
 }
@@ -74,7 +69,7 @@ static bool direct_code_ok(struct cpu *cpu, uint16_t sel, struct desc *d)
 {
 	unsigned cpl = cpu->cpl;
 
-	if (!code_bits_ok(cpu, d))
+	if (!far_code_bits_ok(cpu, d))
 		return desc_fault(cpu, VEC_GP, sel, false);
 	if (desc_is_conforming(d) ? desc_dpl(d) > cpl : (sel & 3U) > cpl || desc_dpl(d) != cpl)
 		return desc_fault(cpu, VEC_GP, sel, false);
@@ -131,17 +126,17 @@ static bool gate_read(struct cpu *cpu, uint16_t sel, const struct desc *d, bool 
 		return desc_fault(cpu, VEC_GP, ret->sel, false);
 	if (!(ret->cs.attr & HV_SEG_P))
 		return desc_fault(cpu, VEC_NP, ret->sel, false);
-	return offset_ok(cpu, &ret->cs, ret->off) && desc_mark_accessed(cpu, &ret->cs);
+	return far_offset_ok(cpu, &ret->cs, ret->off) && desc_mark_accessed(cpu, &ret->cs);
 }
 
 /* ---- JMP ---- */
 
-static enum insn_result jump_real(struct cpu *cpu, const struct target *t)
+enum insn_result far_jump_real(struct cpu *cpu, uint16_t sel, uint64_t off)
 {
-	if (t->off > 0xffff)
+	if (off > 0xffff)
 		return fault(cpu, VEC_GP, 0);
-	seg_set_real(cpu, HV_CS, t->sel);
-	cpu->rip = t->off;
+	seg_set_real(cpu, HV_CS, sel);
+	cpu->rip = off;
 	cpu_mode_update(cpu);
 	return INSN_BRANCH;
 }
@@ -155,11 +150,13 @@ enum insn_result exec_far_jmp(struct cpu *cpu, const struct insn *in)
 	if (!target_read(cpu, in, &t))
 		return INSN_FAULT;
 	if (!cpu_is_protected(cpu))
-		return jump_real(cpu, &t);
+		return far_jump_real(cpu, t.sel, t.off);
 	if (desc_is_null(t.sel))
 		return fault(cpu, VEC_GP, 0);
 	if (!desc_read(cpu, t.sel, VEC_GP, false, &d))
 		return INSN_FAULT;
+	if (task_is_target(cpu, &d))
+		return task_far(cpu, t.sel, &d, false) ? INSN_BRANCH : INSN_FAULT;
 	if (!(d.attr & HV_SEG_S)) {
 		if (!gate_read(cpu, t.sel, &d, true, &g))
 			return INSN_FAULT;
@@ -168,7 +165,7 @@ enum insn_result exec_far_jmp(struct cpu *cpu, const struct insn *in)
 	}
 	if (!desc_is_code(&d))
 		return fault(cpu, VEC_GP, t.sel & ~3U);
-	if (!direct_code_ok(cpu, t.sel, &d) || !offset_ok(cpu, &d, t.off) ||
+	if (!direct_code_ok(cpu, t.sel, &d) || !far_offset_ok(cpu, &d, t.off) ||
 	    !desc_mark_accessed(cpu, &d))
 		return INSN_FAULT;
 	set_code(cpu, t.sel, &d, cpu->cpl, t.off);
@@ -269,210 +266,21 @@ enum insn_result exec_far_call(struct cpu *cpu, const struct insn *in)
 	if (!cpu_is_protected(cpu)) {
 		if (t.off > 0xffff)
 			return fault(cpu, VEC_GP, 0);
-		return push_return(cpu, t.size) ? jump_real(cpu, &t) : INSN_FAULT;
+		return push_return(cpu, t.size) ? far_jump_real(cpu, t.sel, t.off) : INSN_FAULT;
 	}
 	if (desc_is_null(t.sel))
 		return fault(cpu, VEC_GP, 0);
 	if (!desc_read(cpu, t.sel, VEC_GP, false, &d))
 		return INSN_FAULT;
+	if (task_is_target(cpu, &d))
+		return task_far(cpu, t.sel, &d, true) ? INSN_BRANCH : INSN_FAULT;
 	if (!(d.attr & HV_SEG_S))
 		return call_gate(cpu, t.sel, &d);
 	if (!desc_is_code(&d))
 		return fault(cpu, VEC_GP, t.sel & ~3U);
-	if (!direct_code_ok(cpu, t.sel, &d) || !offset_ok(cpu, &d, t.off) ||
+	if (!direct_code_ok(cpu, t.sel, &d) || !far_offset_ok(cpu, &d, t.off) ||
 	    !desc_mark_accessed(cpu, &d) || !push_return(cpu, t.size))
 		return INSN_FAULT;
 	set_code(cpu, t.sel, &d, cpu->cpl, t.off);
-	return INSN_BRANCH;
-}
-
-/* ---- returns ---- */
-
-/* Data segments that the outer level may not use become null. */
-static void drop_inner_segments(struct cpu *cpu, unsigned cpl)
-{
-	static const enum hv_seg segs[] = { HV_ES, HV_DS, HV_FS, HV_GS };
-
-	for (unsigned i = 0; i < 4; i++) {
-		const struct hv_segment *s = &cpu->seg[segs[i]];
-		unsigned dpl = (s->attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT;
-		bool conforming =
-			(s->attr & (DESC_CODE | DESC_CONFORMING)) == (DESC_CODE | DESC_CONFORMING);
-
-		if (!(s->attr & HV_SEG_UNUSABLE) && dpl < cpl && !conforming)
-			seg_set_null(cpu, segs[i], 0);
-	}
-}
-
-/* The code segment a return goes to. */
-static bool return_code(struct cpu *cpu, uint16_t sel, struct desc *d)
-{
-	unsigned rpl = sel & 3, dpl;
-
-	if (desc_is_null(sel))
-		return desc_fault(cpu, VEC_GP, 0, false);
-	if (!desc_read(cpu, sel, VEC_GP, false, d))
-		return false;
-	dpl = desc_dpl(d);
-	if (!desc_is_code(d) || rpl < cpu->cpl || !code_bits_ok(cpu, d) ||
-	    (desc_is_conforming(d) ? dpl > rpl : dpl != rpl))
-		return desc_fault(cpu, VEC_GP, sel, false);
-	if (!(d->attr & HV_SEG_P))
-		return desc_fault(cpu, VEC_NP, sel, false);
-	return true;
-}
-
-/* The stack segment a return goes to; *ret_null: a null selector that is legal here. */
-static bool return_stack(struct cpu *cpu, uint16_t sel, unsigned rpl, const struct desc *cs,
-			 struct desc *d, bool *ret_null)
-{
-	*ret_null = desc_is_null(sel);
-	if (*ret_null) {
-		if (cpu_is_long(cpu) && (cs->attr & HV_SEG_L) && rpl != 3 && (sel & 3U) == rpl)
-			return true;
-		return desc_fault(cpu, VEC_GP, 0, false);
-	}
-	if (!desc_read(cpu, sel, VEC_GP, false, d))
-		return false;
-	if ((sel & 3U) != rpl || !desc_is_writable(d) || desc_dpl(d) != rpl)
-		return desc_fault(cpu, VEC_GP, sel, false);
-	if (!(d->attr & HV_SEG_P))
-		return desc_fault(cpu, VEC_SS, sel, false);
-	return true;
-}
-
-static void set_stack(struct cpu *cpu, uint16_t sel, const struct desc *d, bool null, unsigned cpl,
-		      uint64_t sp, unsigned size)
-{
-	if (null)
-		cpu->seg[HV_SS] = (struct hv_segment){
-			.selector = sel,
-			.limit = 0xffffffff,
-			.attr = (uint16_t)(HV_SEG_UNUSABLE | cpl << HV_SEG_DPL_SHIFT)
-		};
-	else
-		seg_set(cpu, HV_SS, sel, d);
-	if (cpu->mode == CPU_LONG64 || size == 8)
-		cpu->gpr[HV_RSP] = sp;
-	else if (!null && (d->attr & HV_SEG_DB))
-		cpu->gpr[HV_RSP] = (uint32_t)sp;
-	else
-		cpu->gpr[HV_RSP] = (cpu->gpr[HV_RSP] & ~0xffffULL) | (sp & 0xffff);
-}
-
-/* What a far return or IRET takes from the stack. */
-struct ret_frame {
-	uint64_t rip, cs, flags, sp, ss;
-	bool has_stack;
-	uint64_t sp_after; /* when no stack is on the frame */
-};
-
-/* Common tail of RETF and IRET in protected mode. */
-static bool do_return(struct cpu *cpu, const struct ret_frame *f, unsigned size, unsigned drop,
-		      bool iret)
-{
-	uint16_t cs_sel = (uint16_t)f->cs, ss_sel = (uint16_t)f->ss;
-	unsigned rpl = cs_sel & 3, old_cpl = cpu->cpl;
-	struct desc cs, ss;
-	bool null = false;
-
-	if (!return_code(cpu, cs_sel, &cs) || !offset_ok(cpu, &cs, f->rip))
-		return false;
-	if (f->has_stack && !return_stack(cpu, ss_sel, rpl, &cs, &ss, &null))
-		return false;
-	if (!desc_mark_accessed(cpu, &cs) ||
-	    (f->has_stack && !null && !desc_mark_accessed(cpu, &ss)))
-		return false;
-	seg_set(cpu, HV_CS, cs_sel, &cs);
-	cpu_set_cpl(cpu, rpl);
-	cpu->rip = f->rip;
-	if (iret)
-		cpu_load_flags(cpu, f->flags, size, old_cpl, true);
-	if (f->has_stack) {
-		cpu_mode_update(cpu);
-		set_stack(cpu, ss_sel, &ss, null, rpl, f->sp + drop, size);
-	} else {
-		stack_set(cpu, f->sp_after);
-	}
-	if (rpl > old_cpl)
-		drop_inner_segments(cpu, rpl);
-	cpu_mode_update(cpu);
-	return true;
-}
-
-static bool frame_pop(struct cpu *cpu, uint64_t *sp, unsigned size, uint64_t *ret)
-{
-	if (!stack_read(cpu, *sp, size, ret))
-		return false;
-	*sp += size;
-	return true;
-}
-
-enum insn_result exec_far_ret(struct cpu *cpu, const struct insn *in)
-{
-	unsigned size = in->op_size, drop = in->opcode == 0xca ? (uint16_t)in->imm : 0;
-	uint64_t sp = cpu->gpr[HV_RSP];
-	struct ret_frame f = { 0 };
-
-	if (!frame_pop(cpu, &sp, size, &f.rip) || !frame_pop(cpu, &sp, size, &f.cs))
-		return INSN_FAULT;
-	if (!cpu_is_protected(cpu)) {
-		if (f.rip > 0xffff)
-			return fault(cpu, VEC_GP, 0);
-		stack_set(cpu, sp + drop);
-		return jump_real(cpu, &(struct target){ .sel = (uint16_t)f.cs, .off = f.rip });
-	}
-	f.sp_after = sp + drop;
-	if ((f.cs & 3) > cpu->cpl) {
-		sp += drop;
-		if (!frame_pop(cpu, &sp, size, &f.sp) || !frame_pop(cpu, &sp, size, &f.ss))
-			return INSN_FAULT;
-		f.has_stack = true;
-	}
-	return do_return(cpu, &f, size, drop, false) ? INSN_BRANCH : INSN_FAULT;
-}
-
-static enum insn_result iret_real(struct cpu *cpu, const struct ret_frame *f, unsigned size,
-				  uint64_t sp)
-{
-	if (f->rip > 0xffff)
-		return fault(cpu, VEC_GP, 0);
-	stack_set(cpu, sp);
-	seg_set_real(cpu, HV_CS, (uint16_t)f->cs);
-	cpu->rip = f->rip;
-	cpu->nmi_masked = false;
-	cpu_load_flags(cpu, f->flags, size, 0, true);
-	cpu_mode_update(cpu);
-	return INSN_BRANCH;
-}
-
-enum insn_result exec_iret(struct cpu *cpu, const struct insn *in)
-{
-	unsigned size = in->op_size;
-	uint64_t sp = cpu->gpr[HV_RSP];
-	struct ret_frame f = { 0 };
-
-	if (cpu_is_protected(cpu) && (cpu->rflags & FL_NT))
-		return fault(cpu, VEC_GP,
-			     0); /* #GP in long mode; elsewhere a task switch, see above */
-	if (!frame_pop(cpu, &sp, size, &f.rip) || !frame_pop(cpu, &sp, size, &f.cs) ||
-	    !frame_pop(cpu, &sp, size, &f.flags))
-		return INSN_FAULT;
-	if (!cpu_is_protected(cpu))
-		return iret_real(cpu, &f, size, sp);
-	if (!cpu_is_long(cpu) && (f.flags & FL_VM) && cpu->cpl == 0 && size == 4)
-		return fault(cpu, VEC_GP, 0); /* virtual-8086 mode is not there */
-	f.sp_after = sp;
-	if (cpu->mode == CPU_LONG64 || (f.cs & 3) > cpu->cpl) {
-		if (!frame_pop(cpu, &sp, size, &f.sp) || !frame_pop(cpu, &sp, size, &f.ss))
-			return INSN_FAULT;
-		f.has_stack = true;
-	}
-	if (!do_return(cpu, &f, size, 0, true))
-		return INSN_FAULT;
-	if (cpu->nmi_masked) {
-		cpu->nmi_masked = false;
-		cpu_interrupts_opened(cpu);
-	}
 	return INSN_BRANCH;
 }

@@ -22,7 +22,8 @@ static bool io_allowed(struct cpu *cpu, uint16_t port, unsigned size)
 	uint16_t base, bits;
 	uint32_t off;
 
-	if (!cpu_is_protected(cpu) || cpu->cpl <= (cpu->rflags & FL_IOPL) >> 12)
+	/* In virtual-8086 mode IOPL does not count. */
+	if (cpu->mode != CPU_VM86 && cpu->cpl <= (cpu->rflags & FL_IOPL) >> 12)
 		return true;
 	if ((tr->attr & HV_SEG_UNUSABLE) || (tr->attr & HV_SEG_TYPE) < DESC_TSS32 ||
 	    tr->limit < TSS_IOMAP_BASE + 1)

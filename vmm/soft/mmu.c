@@ -389,6 +389,19 @@ bool mmu_write_as(struct cpu *cpu, uint64_t va, const void *src, unsigned size, 
 	return write_as(cpu, va, sys_linear(cpu, va + first_part(va, size)), src, size, mode);
 }
 
+bool mmu_sys_probe(struct cpu *cpu, uint64_t va, unsigned size)
+{
+	struct mmu_target t;
+	unsigned n = first_part(va, size);
+
+	if (mmu_translate(cpu, sys_linear(cpu, va), MMU_WRITE, TLB_KERNEL, &t) &&
+	    (n == size ||
+	     mmu_translate(cpu, sys_linear(cpu, va + n), MMU_WRITE, TLB_KERNEL, &t)))
+		return true;
+	cpu->exc.noncanonical = false;
+	return false;
+}
+
 bool mmu_sys_write(struct cpu *cpu, uint64_t va, const void *src, unsigned size)
 {
 	if (mmu_write_as(cpu, va, src, size, TLB_KERNEL))

@@ -166,6 +166,8 @@ static void get_events(struct cpu *cpu, struct hv_vcpu_state *s)
 	s->exc_error = cpu->exc.error;
 	if (s->exc_pending && cpu->exc.vector == VEC_PF)
 		s->cr2 = cpu->exc.cr2;
+	if (s->exc_pending && cpu->exc.vector == VEC_DB)
+		s->dr6 |= cpu->exc.dr6;
 	s->sipi_vector = cpu->sipi_vector;
 }
 
@@ -228,7 +230,8 @@ static int check_control(const struct cpu *cpu, const struct hv_vcpu_state *s, s
 	REFUSE(lma && !(s->cr4 & CR4_PAE), "cr4");
 	REFUSE(s->cr3 >> cpu->phys_bits, "cr3");
 	REFUSE(s->cr8 > 15, "cr8");
-	REFUSE((s->rflags >> 32) || (s->rflags & FL_VM), "rflags");
+	REFUSE(s->rflags >> 32, "rflags");
+	REFUSE((s->rflags & FL_VM) && (lma || !(s->cr0 & CR0_PE)), "rflags");
 	REFUSE(lma && (s->seg[HV_CS].attr & (HV_SEG_L | HV_SEG_DB)) == (HV_SEG_L | HV_SEG_DB),
 	       "seg");
 	return 0;
@@ -333,6 +336,8 @@ static void set_registers(struct cpu *cpu, const struct hv_vcpu_state *s)
 	memcpy(cpu->fx, s->fxsave, sizeof(s->fxsave));
 	le32_store(cpu->fx + FX_MXCSR_MASK, MXCSR_MASK);
 	cpu->cpl = s->cr0 & CR0_PE ? (s->seg[HV_SS].attr & HV_SEG_DPL) >> HV_SEG_DPL_SHIFT : 0;
+	if (cpu->rflags & FL_VM)
+		cpu->cpl = 3;
 }
 
 int soft_set_state(struct hv_vcpu *v, const struct hv_vcpu_state *s, struct err *err)
@@ -352,7 +357,7 @@ int soft_set_state(struct hv_vcpu *v, const struct hv_vcpu_state *s, struct err 
 		return r;
 	set_registers(cpu, s);
 	set_msrs(cpu, s);
-	cpu->mode = CPU_VM86; /* not what it will be: makes the update recompute the bases */
+	cpu->mode = CPU_MODE_NONE; /* makes the update recompute the bases */
 	cpu_mode_update(cpu);
 	mmu_paging_changed(cpu);
 	if (cpu->paging == MMU_PAE && !mmu_load_pdptes(cpu, cpu->cr3))

@@ -19,6 +19,7 @@ void cpuid_init(struct cpu *cpu);
 /* ---- cr.c ---- */
 
 bool cr0_write(struct cpu *cpu, uint64_t val); /* false: #GP */
+bool cr3_write(struct cpu *cpu, uint64_t val); /* the same */
 void dr_changed(struct cpu *cpu);	       /* after a change to DR0-3 or DR7 */
 
 /* ---- msr.c ---- */

@@ -107,7 +107,7 @@ enum insn_result exec_sysenter(struct cpu *cpu, const struct insn *in)
 	uint16_t cs = (uint16_t)cpu->sysenter_cs & 0xfffc;
 	bool lng = cpu_is_long(cpu);
 
-	if (cs == 0)
+	if (cs == 0 || !(cpu->cr0 & CR0_PE))
 		return fault(cpu, VEC_GP, 0);
 	cpu->rflags &= ~(FL_VM | FL_IF | FL_RF);
 	cpu->gpr[HV_RSP] = lng ? cpu->sysenter_esp : (uint32_t)cpu->sysenter_esp;
@@ -121,7 +121,7 @@ enum insn_result exec_sysexit(struct cpu *cpu, const struct insn *in)
 	uint16_t cs = (uint16_t)cpu->sysenter_cs & 0xfffc;
 	bool code64 = in->op_size == 8;
 
-	if (cs == 0 || cpu->cpl != 0)
+	if (cs == 0 || cpu->cpl != 0 || !(cpu->cr0 & CR0_PE))
 		return fault(cpu, VEC_GP, 0);
 	if (code64 && (!mmu_canonical(cpu->gpr[HV_RCX]) || !mmu_canonical(cpu->gpr[HV_RDX])))
 		return fault(cpu, VEC_GP, 0);
@@ -143,6 +143,8 @@ static enum insn_result soft_int(struct cpu *cpu, uint8_t vector)
 
 enum insn_result exec_int(struct cpu *cpu, const struct insn *in)
 {
+	if (cpu_vm86_denied(cpu))
+		return fault(cpu, VEC_GP, 0);
 	return soft_int(cpu, (uint8_t)in->imm);
 }
 

@@ -69,6 +69,8 @@ enum insn_result exec_sti(struct cpu *cpu, const struct insn *in)
 
 enum insn_result exec_pushf(struct cpu *cpu, const struct insn *in)
 {
+	if (cpu_vm86_denied(cpu))
+		return gp(cpu);
 	return stack_push(cpu, in->op_size, cpu->rflags & ~(FL_VM | FL_RF)) ? INSN_DONE
 									    : INSN_FAULT;
 }
@@ -78,6 +80,8 @@ enum insn_result exec_popf(struct cpu *cpu, const struct insn *in)
 	uint64_t sp = cpu->gpr[HV_RSP], val;
 	uint32_t old = cpu->rflags;
 
+	if (cpu_vm86_denied(cpu))
+		return gp(cpu);
 	if (!stack_read(cpu, sp, in->op_size, &val))
 		return INSN_FAULT;
 	stack_set(cpu, sp + in->op_size);
