@@ -49,6 +49,14 @@ void cpu_raise_pf(struct cpu *cpu, uint64_t va, uint32_t error)
 				       .cr2 = va });
 }
 
+static struct cpu_exc take(struct cpu *cpu)
+{
+	struct cpu_exc e = cpu->exc;
+
+	cpu->exc.pending = false;
+	return e;
+}
+
 /* ---- one delivery ---- */
 
 /* What is being delivered: an exception, a software interrupt or an external one. */
@@ -168,6 +176,22 @@ static void finish(struct cpu *cpu, const struct delivery *d)
 	cpu_mode_update(cpu);
 }
 
+/*
+ * The frame in one write; where that faults, value by value from the top, as processors do: the
+ * address that CR2 gets is that of the first value that finds no place.
+ */
+static bool write_frame(struct cpu *cpu, uint64_t va, const uint8_t *frame, unsigned n,
+			unsigned size, enum tlb_mode mode)
+{
+	if (mmu_write_as(cpu, va, frame, n * size, mode))
+		return true;
+	take(cpu);
+	for (unsigned i = n; i-- > 0;)
+		if (!mmu_write_as(cpu, va + i * size, frame + i * size, size, mode))
+			return false;
+	return true;
+}
+
 static enum tlb_mode stack_mode(const struct cpu *cpu, unsigned cpl)
 {
 	if (cpl == 3)
@@ -206,7 +230,8 @@ static bool deliver_long(struct cpu *cpu, struct delivery *d, unsigned ist)
 	frame[3] = d->flags;
 	frame[4] = cpu->gpr[HV_RSP];
 	frame[5] = cpu->seg[HV_SS].selector;
-	if (!mmu_write_as(cpu, d->sp, frame + first, bytes, stack_mode(cpu, d->cpl)))
+	if (!write_frame(cpu, d->sp, (const uint8_t *)(frame + first), 6 - first, 8,
+			 stack_mode(cpu, d->cpl)))
 		return false;
 	if (d->cpl < cpu->cpl)
 		cpu->seg[HV_SS] = (struct hv_segment){
@@ -239,7 +264,7 @@ static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned c
 	}
 	for (unsigned i = 0; i < n; i++)
 		memcpy(buf + i * size, &vals[i], size);
-	if (!mmu_write_as(cpu, (uint32_t)(ss->base + start), buf, n * size, stack_mode(cpu, cpl)))
+	if (!write_frame(cpu, (uint32_t)(ss->base + start), buf, n, size, stack_mode(cpu, cpl)))
 		return false;
 	*sp = start;
 	return true;
@@ -370,14 +395,6 @@ static void side_effects(struct cpu *cpu, const struct cpu_exc *e)
 		cpu->dr6 |= e->dr6;
 		cpu->dr7 &= ~(1ULL << 13); /* GD */
 	}
-}
-
-static struct cpu_exc take(struct cpu *cpu)
-{
-	struct cpu_exc e = cpu->exc;
-
-	cpu->exc.pending = false;
-	return e;
 }
 
 bool cpu_deliver_exception(struct cpu *cpu)

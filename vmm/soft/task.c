@@ -19,21 +19,21 @@
 #include "soft/mmu.h"
 #include "soft/sys.h"
 
-#define TSS32_LEN    0x68
-#define TSS32_CR3    0x1c
-#define TSS32_SAVED  0x20 /* EIP, EFLAGS, eight registers, six selectors: a dword each */
-#define TSS32_LDT    0x60
-#define TSS32_FLAGS  0x64 /* bit 0: trap when switched to */
-#define TSS16_LEN    0x2c
-#define TSS16_SAVED  0x0e /* IP, FLAGS, eight registers, four selectors: a word each */
-#define TSS16_LDT    0x2a
-#define N_SAVED32    16
-#define N_SAVED16    14
-#define FIRST_SEG    10 /* index of ES in what is saved */
-#define DR6_BT	     (1U << 15)
-#define DR7_LOCAL    0x155U
-#define DESC_BUSY    2U
-#define TSS_TYPE(s)  ((s)->attr & (HV_SEG_S | HV_SEG_TYPE))
+#define TSS32_LEN   0x68
+#define TSS32_CR3   0x1c
+#define TSS32_SAVED 0x20 /* EIP, EFLAGS, eight registers, six selectors: a dword each */
+#define TSS32_LDT   0x60
+#define TSS32_FLAGS 0x64 /* bit 0: trap when switched to */
+#define TSS16_LEN   0x2c
+#define TSS16_SAVED 0x0e /* IP, FLAGS, eight registers, four selectors: a word each */
+#define TSS16_LDT   0x2a
+#define N_SAVED32   16
+#define N_SAVED16   14
+#define FIRST_SEG   10 /* index of ES in what is saved */
+#define DR6_BT	    (1U << 15)
+#define DR7_LOCAL   0x155U
+#define DESC_BUSY   2U
+#define TSS_TYPE(s) ((s)->attr & (HV_SEG_S | HV_SEG_TYPE))
 
 _Static_assert(N_SAVED32 * 4 == 64 && N_SAVED16 * 2 < 64, "each is saved by one access");
 

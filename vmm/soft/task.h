@@ -13,8 +13,8 @@ enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
 
 struct task_switch {
 	enum task_reason reason;
-	uint16_t sel;	/* of the new TSS; for TASK_IRET the old one's back link */
-	uint64_t rip;	/* where the old task goes on, and its flags */
+	uint16_t sel; /* of the new TSS; for TASK_IRET the old one's back link */
+	uint64_t rip; /* where the old task goes on, and its flags */
 	uint32_t flags;
 	bool ext; /* EXT bit of error codes */
 };

@@ -3,13 +3,7 @@
 #include "guest.h"
 
 #define PORT_DEBUG     0xe9
-#define PORT_TEST_EXIT 0xf4
 #define AP_PAGE	       0x8000
-
-struct pvh_start_info {
-	uint32_t magic, version, flags, n_modules;
-	uint64_t modlist, cmdline, rsdp;
-};
 
 void guest_main(const struct pvh_start_info *info);
 void trap_dispatch(struct trap_frame *frame);
@@ -18,8 +12,6 @@ void ap_main(void);
 uint64_t gdt[GDT_N];
 struct tss tss;
 struct idt_gate idt[256];
-volatile struct trap_record trap;
-volatile uint32_t trap_count[256];
 trap_fn trap_handlers[256];
 volatile uint64_t trap_resume;
 uint8_t user_stack[8192] __attribute__((aligned(16)));
@@ -27,49 +19,6 @@ static uint8_t trap_stack[16384] __attribute__((aligned(16)));
 static unsigned n_cpus = 1;
 extern char image_end[];
 static uintptr_t next_page;
-
-void guest_exit(uint32_t value)
-{
-	outl(PORT_TEST_EXIT, value);
-	for (;;)
-		__asm__ volatile("cli; hlt");
-}
-
-void guest_print(const char *s)
-{
-	while (*s)
-		outb(PORT_DEBUG, (uint8_t)*s++);
-}
-
-void guest_print_hex(uint64_t v)
-{
-	for (int i = 60; i >= 0; i -= 4)
-		if (v >> i || i == 0)
-			outb(PORT_DEBUG, (uint8_t) "0123456789abcdef"[v >> i & 15]);
-}
-
-static void print_value(const char *name, uint64_t v)
-{
-	guest_print(name);
-	guest_print("0x");
-	guest_print_hex(v);
-}
-
-void guest_fail(const char *file, int line, const char *what, uint64_t got, uint64_t want)
-{
-	guest_print(file);
-	print_value(":", (uint64_t)line);
-	guest_print(": ");
-	guest_print(what);
-	print_value(" got ", got);
-	print_value(" want ", want);
-	print_value(" (last trap ", trap.vector);
-	print_value(" error ", trap.error);
-	print_value(" rip ", trap.rip);
-	print_value(" cr2 ", trap.cr2);
-	guest_print(")\n");
-	guest_exit(GUEST_FAIL);
-}
 
 /* How @va is translated, level by level; the tables are mapped one to one. */
 static void print_walk(uint64_t va)
@@ -84,10 +33,10 @@ static void print_walk(uint64_t va)
 		if (table >> 32)
 			return;
 		entry = ((volatile uint64_t *)table)[slot];
-		print_value("  level ", level);
-		print_value(" entry ", slot);
-		print_value(" of the table at ", table);
-		print_value(" is ", entry);
+		guest_value("  level ", level);
+		guest_value(" entry ", slot);
+		guest_value(" of the table at ", table);
+		guest_value(" is ", entry);
 		guest_print("\n");
 		if (!(entry & PTE_P) || (level < 4 && level > 1 && (entry & PTE_PS)))
 			return;
@@ -102,20 +51,20 @@ static void print_frame(const struct trap_frame *f)
 					       " rbp ", " rbx ", " rdx ", " rcx ", " rax " };
 	const uint64_t *regs = &f->r15;
 
-	print_value("trap ", f->vector & 0xff);
-	print_value(" error ", f->error);
-	print_value(" rip ", f->rip);
-	print_value(" cs ", f->cs);
-	print_value(" rflags ", f->rflags);
-	print_value(" rsp ", f->rsp);
+	guest_value("trap ", f->vector & 0xff);
+	guest_value(" error ", f->error);
+	guest_value(" rip ", f->rip);
+	guest_value(" cs ", f->cs);
+	guest_value(" rflags ", f->rflags);
+	guest_value(" rsp ", f->rsp);
 	for (unsigned i = 0; i < 15; i++) {
 		guest_print(i % 8 ? "" : "\n ");
-		print_value(names[14 - i], regs[14 - i]);
+		guest_value(names[14 - i], regs[14 - i]);
 	}
-	print_value("\n  cr0 ", READ_CR(0));
-	print_value(" cr2 ", READ_CR(2));
-	print_value(" cr3 ", READ_CR(3));
-	print_value(" cr4 ", READ_CR(4));
+	guest_value("\n  cr0 ", READ_CR(0));
+	guest_value(" cr2 ", READ_CR(2));
+	guest_value(" cr3 ", READ_CR(3));
+	guest_value(" cr4 ", READ_CR(4));
 	guest_print("\n");
 	print_walk((f->vector & 0xff) == PF ? READ_CR(2) : f->rip);
 }
@@ -315,49 +264,15 @@ unsigned guest_n_cpus(void)
 	return n_cpus;
 }
 
-/* ---- which test ---- */
-static bool word_is(const char *word, const char *name)
-{
-	while (*name && *word == *name) {
-		word++;
-		name++;
-	}
-	return !*name && (*word == ' ' || !*word);
-}
-
-static const char *option(const char *cmdline, const char *key)
-{
-	for (const char *p = cmdline; *p; p++) {
-		const char *k = key, *q = p;
-
-		if (p != cmdline && p[-1] != ' ')
-			continue;
-		while (*k && *q == *k) {
-			q++;
-			k++;
-		}
-		if (!*k)
-			return q;
-	}
-	return NULL;
-}
-
 void guest_main(const struct pvh_start_info *info)
 {
 	const char *cmdline = (const char *)(uintptr_t)info->cmdline;
-	const char *name = option(cmdline, "test="), *cpus = option(cmdline, "cpus=");
+	const char *cpus = guest_option(cmdline, "cpus=");
 
 	load_tables();
 	inb(PORT_DEBUG); /* on a KVM that interprets, husk looks at the tables when the guest does I/O */
-	want_xapic = option(cmdline, "xapic");
+	want_xapic = guest_option(cmdline, "xapic");
 	if (cpus)
 		n_cpus = (unsigned)(*cpus - '0');
-	for (const struct test_entry *t = guest_tests; name && t->name; t++) {
-		if (!word_is(name, t->name))
-			continue;
-		t->run();
-		guest_exit(GUEST_PASS);
-	}
-	guest_print("no such test\n");
-	guest_exit(GUEST_NO_TEST);
+	guest_run(cmdline);
 }
