@@ -3,17 +3,22 @@
 #ifndef SANDBOX_FILTER_H
 #define SANDBOX_FILTER_H
 
+#include <linux/filter.h>
 #include <stddef.h>
 
 #include "base/err.h"
 #include "sandbox/sandbox.h"
 
 struct filter {
-	void *program; /* classic BPF, from malloc */
-	size_t len;    /* bytes */
+	struct sock_filter *code; /* from malloc */
+	size_t n;
 };
 
-/* Compile the rules of a role. */
+/**
+ * filter_compile() - Make the filter of a role from its rows
+ *
+ * Where a row speaks of this process, it is the calling one's. Return: 0; -ENOMEM; -E2BIG the table has grown too long.
+ */
 int filter_compile(enum sandbox_role role, enum sandbox_mode mode, struct filter *ret, struct err *err);
 /* Put it on the calling thread. */
 int filter_install(const struct filter *filter, struct err *err);

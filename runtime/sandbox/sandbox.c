@@ -5,9 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,16 +18,9 @@
 #include "sandbox/rights.h"
 #include "sandbox/root.h"
 
-/* Compiling takes half a millisecond, beside what else there is to do before a thread needs one. */
 struct sandbox {
-	struct filter filters[SANDBOX_MAX_]; /* the compiler's until it has ended, as what follows */
-	enum sandbox_mode mode;
-	int result;
-	struct err err;
-	pthread_t compiler;
-	pthread_mutex_t lock;
-	bool compiling; /* guarded by lock: the compiler is to be joined */
-	int proc_fd;	/* how a thread with an empty root finds its descriptors */
+	struct filter filters[SANDBOX_MAX_];
+	int proc_fd; /* how a thread with an empty root finds its descriptors */
 };
 
 int sandbox_mode_read(enum sandbox_mode *ret, struct err *err)
@@ -49,54 +40,27 @@ int sandbox_mode_read(enum sandbox_mode *ret, struct err *err)
 		       word);
 }
 
-static void *compile(void *opaque)
-{
-	struct sandbox *sb = opaque;
-
-	for (unsigned role = 0; role < SANDBOX_PROXY && sb->result == 0; role++)
-		sb->result = filter_compile(role, sb->mode, &sb->filters[role], &sb->err);
-	return NULL;
-}
-
-static int wait_compiled(struct sandbox *sb, struct err *err)
-{
-	pthread_mutex_lock(&sb->lock);
-	if (sb->compiling)
-		pthread_join(sb->compiler, NULL);
-	sb->compiling = false;
-	pthread_mutex_unlock(&sb->lock);
-	return sb->result < 0 ? err_set(err, sb->result, "%s", sb->err.msg) : 0;
-}
-
 int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err)
 {
 	CLEANUP(sandbox_freep) struct sandbox *sb = calloc(1, sizeof(*sb));
-	sigset_t all, old;
+	int r = 0;
 
 	if (!sb)
 		return err_set(err, -ENOMEM, "sandbox");
-	sb->mode = mode;
-	pthread_mutex_init(&sb->lock, NULL);
 	sb->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (sb->proc_fd < 0)
 		return err_errno(err, errno, "open '/proc'");
-	/* Signals are for this thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	sb->compiling = pthread_create(&sb->compiler, NULL, compile, sb) == 0;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!sb->compiling)
-		compile(sb);
-	*ret = STEAL_PTR(sb);
-	return 0;
+	for (unsigned role = 0; role < SANDBOX_PROXY && r == 0; role++)
+		r = filter_compile(role, mode, &sb->filters[role], err);
+	if (r == 0)
+		*ret = STEAL_PTR(sb);
+	return r;
 }
 
 void sandbox_free(struct sandbox *sb)
 {
 	if (!sb)
 		return;
-	(void)wait_compiled(sb, NULL);
-	pthread_mutex_destroy(&sb->lock);
 	for (unsigned role = 0; role < SANDBOX_MAX_; role++)
 		filter_done(&sb->filters[role]);
 	fd_close(sb->proc_fd);
@@ -115,10 +79,8 @@ static int leave_table(const struct sandbox *sb, struct err *err)
 
 int sandbox_enter(struct sandbox *sb, enum sandbox_role role, struct err *err)
 {
-	int r = wait_compiled(sb, err);
+	int r = crash_name_thread(sandbox_role_str(role), err);
 
-	if (r == 0)
-		r = crash_name_thread(sandbox_role_str(role), err);
 	if (r == 0 && role == SANDBOX_VCPU)
 		r = leave_table(sb, err);
 	/* The last one. */

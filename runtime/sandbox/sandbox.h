@@ -88,11 +88,9 @@ enum sandbox_mode {
 int sandbox_mode_read(enum sandbox_mode *ret, struct err *err);
 
 /**
- * sandbox_new() - Have the filters of all roles compiled, by a thread that ends soon
+ * sandbox_new() - Compile the filters of all roles
  *
- * What is wrong with them the first sandbox_enter() says. Context: namespaces that take a single
- * thread are made.
- * Return: 0; -ENOMEM.
+ * Return: 0; negative errno.
  */
 int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err);
 void sandbox_free(struct sandbox *sb);
