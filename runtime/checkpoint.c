@@ -92,7 +92,8 @@ int container_checkpoint(const char *root, const char *id, const char *path, boo
 	struct oci_state state = { 0 };
 	int AUTO_FD dir_fd = -1;
 	int AUTO_FD fd = -1;
-	int r = container_load(root, id, true, &dir, &state, err);
+	/* Without its lock, as others are to have it meanwhile: the state does not change. */
+	int r = container_load(root, id, false, &dir, &state, err);
 
 	if (r < 0)
 		return r;

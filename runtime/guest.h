@@ -40,6 +40,11 @@ struct guest_events {
 	void (*killed)(void *opaque, uint64_t tag, int result);
 	void (*stats)(void *opaque, uint64_t tag, int result, const struct guest_stats *stats);
 	void (*updated)(void *opaque, uint64_t tag, int result);
+	/*
+	 * What checkpoint() asked for. @result: 0: the guest stands still until checkpoint_end(), @text is the
+	 * manifest without what is read back from the files; negative errno, with @text why.
+	 */
+	void (*checkpointed)(void *opaque, uint64_t tag, int result, const char *text);
 	void *opaque;
 };
 
@@ -79,7 +84,7 @@ struct guest_process {
 	unsigned n_kept;
 };
 
-/* Files to write a checkpoint to, and the process's own page map; borrowed during the call. */
+/* Files to write a checkpoint to, and the process's own page map. */
 struct guest_checkpoint {
 	int memory_fd, state_fd, pagemap_fd, unlinked_fd;
 };
@@ -99,8 +104,8 @@ struct guest_ops {
 	int (*start)(struct guest *guest, const struct guest_process *process, struct err *err);
 	/*
 	 * Answered by killed() with 0, -ESRCH no such process, or another errno; not with @tag 0. A
-	 * guest that does not answer SIGKILL for the container's own process is ended. None of
-	 * these waits for the guest.
+	 * guest that does not answer SIGKILL for the container's own process is ended, and one of which a
+	 * checkpoint is being made at once. None of these waits for the guest.
 	 */
 	void (*kill)(struct guest *guest, uint32_t id, int sig, enum guest_kill whom, uint64_t tag);
 	void (*resize)(struct guest *guest, uint32_t id, unsigned rows, unsigned cols);
@@ -115,12 +120,15 @@ struct guest_ops {
 	int (*update)(struct guest *guest, const struct oci_resources *res, uint64_t tag,
 		      struct err *err);
 	/*
-	 * Optional. Write the guest's state; it stands still until checkpoint_end(). @ret: the
-	 * manifest without what is read back from the files, from malloc.
+	 * Optional. Write the guest's state when its processes stand still; answered by checkpointed() when
+	 * this returns 0, which it does not wait for. Takes over the files of @to, also when it fails.
 	 */
-	int (*checkpoint)(struct guest *guest, const struct guest_checkpoint *to, char **ret,
-			  size_t *ret_len, struct err *err);
-	/* Go on, or end as if killed: then ended() comes when all that was written is delivered. */
+	int (*checkpoint)(struct guest *guest, const struct guest_checkpoint *to, uint64_t tag,
+			  struct err *err);
+	/*
+	 * Go on, or end as if killed: then ended() comes when all that was written is delivered. What
+	 * checkpointed() has not answered yet is given up, and the guest goes on.
+	 */
 	void (*checkpoint_end)(struct guest *guest, bool stop);
 	/* Optional, after ready(): the highest number that a restored guest knows processes by. */
 	uint32_t (*last_id)(const struct guest *guest);

@@ -15,11 +15,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +35,7 @@
 #define KILLED_STATUS	 137 /* as whoever is checkpointed away ends elsewhere */
 
 /* Long: its init is a process among the container's until it is heard. */
-#define HOLD_TIMEOUT_SEC 60
+#define HOLD_TIMEOUT  (60 * NSEC_PER_SEC)
 
 /* ---- saving ---- */
 
@@ -75,18 +73,106 @@ static int save_all(struct guest *g, const struct guest_checkpoint *to, struct e
 	return r;
 }
 
+/* ---- standing still ---- */
+
 void guest_checkpoint_held(struct guest *g)
 {
 	pthread_mutex_lock(&g->lock);
 	if (g->hold_state == HOLD_ASKED) {
 		vm_hold(g->vm);
 		g->hold_state = HOLD_REACHED;
-		(void)eventfd_write(g->hold_fd, 1);
+		loop_event_set(&g->held_event);
 	}
 	pthread_mutex_unlock(&g->lock);
 }
 
-static void on_hold_over(void *opaque, int result, const uint8_t *answer)
+/* Nobody waits for the point any more. Return: whether it was reached: the vCPUs are held then. */
+static bool hold_over(struct guest *g)
+{
+	bool reached;
+
+	g->holding = false;
+	loop_timer_set(&g->hold_timer, 0);
+	pthread_mutex_lock(&g->lock);
+	reached = g->hold_state == HOLD_REACHED;
+	g->hold_state = HOLD_NONE;
+	pthread_mutex_unlock(&g->lock);
+	return reached;
+}
+
+static void close_files(struct guest_checkpoint *to)
+{
+	fd_close(to->memory_fd);
+	fd_close(to->state_fd);
+	fd_close(to->pagemap_fd);
+	fd_close(to->unlinked_fd);
+	*to = (struct guest_checkpoint){ -1, -1, -1, -1 };
+}
+
+/* The guest stands still. */
+static int take(struct guest *g, char **ret_manifest, struct err *err)
+{
+	struct snap_manifest m = { 0 };
+	size_t len;
+	int r;
+
+	vm_quiesce(g->vm);
+	r = save_all(g, &g->hold_to, err);
+	/* Devices go on, so that what was written arrives; the guest stands still. */
+	vm_resume(g->vm);
+	bells_hold(&g->bells);
+	g->held = true;
+	snapimage_describe(g->hv_name, &g->identity, g->ram_bytes, g->n_vcpus, &m);
+	snprintf(m.kind, sizeof(m.kind), "checkpoint");
+	memset(m.key, '0', SHA256_HEX);
+	if (r == 0)
+		r = snap_manifest_print(&m, ret_manifest, &len, err);
+	if (r < 0)
+		guest_checkpoint_end(g, false);
+	return r;
+}
+
+static void on_held(void *opaque)
+{
+	struct guest *g = opaque;
+	AUTO_FREE char *manifest = NULL;
+	struct err err = { 0 };
+	bool reached;
+	int r;
+
+	pthread_mutex_lock(&g->lock);
+	reached = g->hold_state == HOLD_REACHED;
+	pthread_mutex_unlock(&g->lock);
+	/* That of one that was given up may come late. */
+	if (!reached)
+		return;
+	(void)hold_over(g);
+	r = take(g, &manifest, &err);
+	close_files(&g->hold_to);
+	g->events.checkpointed(g->events.opaque, g->hold_tag, r, r < 0 ? err.msg : manifest);
+}
+
+static void on_hold_timeout(void *opaque)
+{
+	struct guest *g = opaque;
+	struct err err = { 0 };
+
+	if (!g->holding)
+		return;
+	guest_checkpoint_end(g, false);
+	err_advise(&err, err_errno(&err, ETIMEDOUT, "hold the container's processes"),
+		   "try again; 'husk kill ID KILL' ends one that never answers");
+	g->events.checkpointed(g->events.opaque, g->hold_tag, -ETIMEDOUT, err.msg);
+}
+
+int guest_checkpoint_init(struct guest *g)
+{
+	int r = loop_event_init(g->loop, &g->held_event, on_held, g);
+
+	return r < 0 ? r : loop_timer_init(g->loop, &g->hold_timer, on_hold_timeout, g);
+}
+
+static void on_hold_answer(void *opaque, int result, const uint8_t *answer)
 {
 	(void)opaque;
 	(void)result;
@@ -99,57 +185,40 @@ static int hold_guest(struct guest *g, struct err *err)
 	const struct bell_question q = { .words = { INITX_BELL_HOLD },
 					 .n_words = 1,
 					 .answer_len = 4,
-					 .timeout_ns = HOLD_TIMEOUT_SEC * NSEC_PER_SEC,
-					 .fn = on_hold_over };
-	struct pollfd p[] = { { .fd = g->hold_fd, .events = POLLIN },
-			      { .fd = vm_exit_fd(g->vm), .events = POLLIN } };
-	eventfd_t count;
-	bool reached;
-	int r;
+					 .timeout_ns = HOLD_TIMEOUT,
+					 .fn = on_hold_answer };
 
+	if (g->holding || g->held)
+		return err_set(err, -EBUSY, "a checkpoint is being made");
+	if (g->paused || !g->settling)
+		return err_set(err, -EBUSY, "the container is not running");
 	pthread_mutex_lock(&g->lock);
 	g->hold_state = HOLD_ASKED;
 	pthread_mutex_unlock(&g->lock);
-	r = bell_ring(&g->bells, &q);
-	if (r == 0 && poll(p, ARRAY_LEN(p), HOLD_TIMEOUT_SEC * 1000) <= 0)
-		r = -ETIMEDOUT;
-	pthread_mutex_lock(&g->lock);
-	reached = g->hold_state == HOLD_REACHED;
-	g->hold_state = HOLD_NONE;
-	pthread_mutex_unlock(&g->lock);
-	(void)eventfd_read(g->hold_fd, &count);
-	if (p[1].revents)
-		return err_set(err, -ESRCH,
-			       "the machine ended before the container's processes stood still");
-	return reached ? 0 : err_errno(err, -r, "hold the container's processes");
+	g->holding = true;
+	loop_timer_set(&g->hold_timer, clock_monotonic_ns() + HOLD_TIMEOUT);
+	if (bell_ring(&g->bells, &q) == 0)
+		return 0;
+	(void)hold_over(g);
+	return err_set(err, -ENOMEM, "no memory for a checkpoint");
 }
 
-int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
-		     size_t *ret_len, struct err *err)
+int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, uint64_t tag,
+		     struct err *err)
 {
-	struct snap_manifest m = { 0 };
-	int r;
+	struct guest_checkpoint files = *to;
+	int r = hold_guest(g, err);
 
-	if (g->paused || !g->settling || g->held)
-		return err_set(err, -EBUSY, "the container is not running");
-	r = hold_guest(g, err);
-	if (r < 0)
+	if (r < 0) {
+		close_files(&files);
 		return r;
-	vm_quiesce(g->vm);
-	r = save_all(g, to, err);
-	/* Devices go on, so that what was written arrives; the guest stands still. */
-	vm_resume(g->vm);
-	bells_hold(&g->bells);
-	g->held = true;
-	snapimage_describe(g->hv_name, &g->identity, g->ram_bytes, g->n_vcpus, &m);
-	snprintf(m.kind, sizeof(m.kind), "checkpoint");
-	memset(m.key, '0', SHA256_HEX);
-	if (r == 0)
-		r = snap_manifest_print(&m, ret_manifest, ret_len, err);
-	if (r < 0)
-		guest_checkpoint_end(g, false);
-	return r;
+	}
+	g->hold_to = files;
+	g->hold_tag = tag;
+	return 0;
 }
+
+/* ---- and going on ---- */
 
 /* The port behind p->out[i]. */
 static uint32_t output_port(const struct guest_proc *p, unsigned i)
@@ -164,15 +233,17 @@ static void go_on(struct guest *g)
 	bells_release(&g->bells);
 }
 
-void guest_checkpoint_end(struct guest *g, bool stop)
+static void give_up(struct guest *g)
 {
-	if (!g->held)
-		return;
-	if (!stop) {
-		go_on(g);
-		return;
-	}
-	/* Ended, with all that it had sent until now; settling sees to what is on its way. */
+	if (hold_over(g))
+		vm_release(g->vm);
+	close_files(&g->hold_to);
+}
+
+/* Ended, with all that it had sent until now; settling sees to what is on its way. */
+static void end_held(struct guest *g)
+{
+	g->killed_held = true;
 	for (struct guest_proc *p = g->procs; p; p = p->next) {
 		p->ended = true;
 		for (unsigned i = 0; i < 2; i++)
@@ -180,6 +251,29 @@ void guest_checkpoint_end(struct guest *g, bool stop)
 		p->status = KILLED_STATUS;
 	}
 	loop_timer_set(&g->drain, clock_monotonic_ns());
+}
+
+void guest_checkpoint_end(struct guest *g, bool stop)
+{
+	if (g->holding)
+		give_up(g);
+	else if (g->held && stop)
+		end_held(g);
+	else if (g->held && !g->killed_held)
+		go_on(g);
+}
+
+bool guest_checkpoint_kill(struct guest *g)
+{
+	bool holding = g->holding;
+
+	if (!holding && !g->held)
+		return false;
+	guest_checkpoint_end(g, !holding);
+	/* Who has not come to stand still may never. */
+	if (holding)
+		g->events.ended(g->events.opaque, GUEST_INIT_ID, KILLED_STATUS);
+	return true;
 }
 
 /* ---- restoring ---- */

@@ -86,7 +86,12 @@ struct guest {
 	_Atomic uint32_t hold; /* the signal behind which the vCPUs stop, once; 0: none */
 	/* For a checkpoint: the vCPUs stop at the next HELD; guarded by lock. */
 	enum { HOLD_NONE, HOLD_ASKED, HOLD_REACHED } hold_state;
-	int hold_fd; /* eventfd: they have */
+	struct loop_event held_event; /* they have */
+	struct loop_timer hold_timer; /* until when they are waited for */
+	bool holding;		      /* that is under way; for whom, and where to: */
+	uint64_t hold_tag;
+	struct guest_checkpoint hold_to;
+	bool killed_held; /* it goes on no more */
 	/* What the guest reads from the mailbox: vCPU threads, the device's lock. */
 	uint64_t clock_ns;   /* whose high half it reads next */
 	atomic_bool renewed; /* a restored guest has not asked yet for: */
@@ -156,11 +161,14 @@ int guest_limits_update(struct guest *g, const struct oci_resources *res, uint64
 
 /* ---- guest_checkpoint.c ---- */
 
+int guest_checkpoint_init(struct guest *g);
 /* vCPU threads: HELD was signalled. */
 void guest_checkpoint_held(struct guest *g);
-int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, char **ret_manifest,
-		     size_t *ret_len, struct err *err);
+int guest_checkpoint(struct guest *g, const struct guest_checkpoint *to, uint64_t tag,
+		     struct err *err);
 void guest_checkpoint_end(struct guest *g, bool stop);
+/* Kill the container while one is being made. Return: whether there was one. */
+bool guest_checkpoint_kill(struct guest *g);
 /* Before the machine is built: the ports that its streams will ask for. */
 int guest_restore_container(struct guest *g, struct err *err);
 /* Let the restored container's process go on, with these streams. */

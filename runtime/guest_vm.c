@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -386,9 +385,7 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 	g->channel = (struct guest_backend){ .opaque = g, .signal = on_signal, .read = on_read };
 	g->vsock = (struct vsock_backend){ .opaque = g, .connect = guest_port_connect };
 	pthread_mutex_init(&g->lock, NULL);
-	g->hold_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (g->hold_fd < 0)
-		return err_errno(err, errno, "guest: eventfd");
+	g->held_event.fd = -1;
 	for (unsigned i = 0; i < GUEST_PORTS; i++)
 		g->ports[i].fd = -1;
 	*ret = g;
@@ -399,6 +396,8 @@ static int vmguest_boot(const struct guest_config *config, struct loop *loop,
 		r = loop_timer_init(loop, &g->warm, warm, g);
 	if (r == 0)
 		r = loop_event_init(loop, &g->restored_event, on_restored, g);
+	if (r == 0)
+		r = guest_checkpoint_init(g);
 	if (r < 0)
 		return err_errno(err, -r, "guest");
 	r = bells_init(&g->bells, loop, err);
@@ -424,6 +423,8 @@ static void vmguest_stop(struct guest *g)
 		return;
 	if (g->paused)
 		vm_resume(g->vm);
+	if (g->holding)
+		guest_checkpoint_end(g, false);
 	if (g->held)
 		vm_release(g->vm);
 	vm_stop(g->vm);
@@ -686,8 +687,13 @@ static void vmguest_kill(struct guest *g, uint32_t id, int sig, enum guest_kill 
 	asked.must_end = sig == SIGKILL && id == GUEST_INIT_ID;
 	if (asked.must_end)
 		q.timeout_ns = KILL_TIMEOUT;
+	if (asked.must_end && guest_checkpoint_kill(g)) {
+		if (tag)
+			g->events.killed(g->events.opaque, tag, 0);
+		return;
+	}
 	/* A machine that stands still gets the signal when it goes on. */
-	if (g->paused && tag) {
+	if ((g->paused || g->held) && tag) {
 		asked.tag = 0;
 		g->events.killed(g->events.opaque, tag, 0);
 	}
@@ -711,7 +717,7 @@ static void vmguest_resize(struct guest *g, uint32_t id, unsigned rows, unsigned
 
 static int vmguest_pause(struct guest *g, struct err *err)
 {
-	if (g->held)
+	if (g->held || g->holding)
 		return err_set(err, -EBUSY, "a checkpoint is being made");
 	if (!g->paused)
 		vm_quiesce(g->vm);
@@ -751,7 +757,7 @@ static void vmguest_stats(struct guest *g, uint64_t tag)
 				   .timeout_ns = QUICK_TIMEOUT,
 				   .fn = on_stats };
 
-	if (g->paused)
+	if (g->paused || g->held)
 		g->events.stats(g->events.opaque, tag, 0, &none);
 	else
 		ask(g, &(struct asked){ .guest = g, .tag = tag }, &q);

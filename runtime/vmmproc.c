@@ -39,7 +39,7 @@ struct conn {
 	int fd;
 	uint64_t tag;	  /* names it in questions to the guest */
 	uint32_t process; /* the one it stands for, 0 for none */
-	bool holds;	  /* the guest, for a checkpoint */
+	bool holds;	  /* the guest, for a checkpoint, or waits until it is */
 	char name[200];	  /* of its program, for messages */
 };
 
@@ -235,12 +235,10 @@ static void serve_kill(struct conn *c, const struct control_msg *m)
 	guest_backend_ops->kill(c->vp->guest, id, m->arg0, kinds[m->arg1], c->process ? 0 : c->tag);
 }
 
-static void serve_checkpoint(struct conn *c, const struct control_msg *m)
+static void serve_checkpoint(struct conn *c, struct control_msg *m)
 {
 	const struct guest_ops *ops = guest_backend_ops;
-	AUTO_FREE char *manifest = NULL;
 	struct err err = { 0 };
-	size_t len;
 	int r;
 
 	if (m->arg0 == CONTROL_CHECKPOINT_TAKE && m->n_fds == 4 && ops->checkpoint &&
@@ -248,9 +246,12 @@ static void serve_checkpoint(struct conn *c, const struct control_msg *m)
 		const struct guest_checkpoint to = { m->fds[0], m->fds[1], m->fds[2],
 						     m->fds[3] };
 
-		r = ops->checkpoint(c->vp->guest, &to, &manifest, &len, &err);
-		c->holds = r == 0;
-		conn_reply(c, r, r < 0 ? err.msg : manifest);
+		m->n_fds = 0;
+		r = ops->checkpoint(c->vp->guest, &to, c->tag, &err);
+		if (r < 0)
+			conn_reply(c, r, err.msg);
+		else
+			c->holds = true;
 	} else if (m->arg0 != CONTROL_CHECKPOINT_TAKE && c->holds) {
 		c->holds = false;
 		conn_reply(c, 0, NULL);
@@ -462,6 +463,17 @@ static void on_updated(void *opaque, uint64_t tag, int result)
 		 result == -ETIMEDOUT ? NO_ANSWER : err_str(result));
 	if (c)
 		conn_reply(c, result, result < 0 ? text : NULL);
+}
+
+static void on_checkpointed(void *opaque, uint64_t tag, int result, const char *text)
+{
+	struct conn *c = conn_tagged(opaque, tag);
+
+	if (!c)
+		return;
+	if (result < 0)
+		c->holds = false;
+	conn_reply(c, result, text);
 }
 
 static void on_died(void *opaque, const struct err *err)
@@ -682,6 +694,7 @@ static int boot(struct vmmproc *vp, int console_log_fd, struct err *err)
 					     .killed = on_killed,
 					     .stats = on_stats,
 					     .updated = on_updated,
+					     .checkpointed = on_checkpointed,
 					     .opaque = vp };
 	int r;
 

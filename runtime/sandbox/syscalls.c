@@ -100,7 +100,8 @@ static const struct sandbox_rule rules[] = {
 	ALLOW_IF(C, fcntl, "F_DUPFD_CLOEXEC", "both directions of a terminal", EQ(1, F_DUPFD_CLOEXEC)),
 	ALLOW(D | C, shutdown, "the end of one direction of a stream"),
 	ALLOW_IF(D, ioctl, "FIONREAD", "whether a stream has more", EQ(1, FIONREAD)),
-	ALLOW(C | P, poll, "a checkpoint's point, or the machine's end before it; waiting"),
+	ALLOW(P, poll, "waiting"),
+	RARE(C, poll, "a console that takes no more, at the machine's end"),
 
 	/* the control socket, streams of processes */
 	ALLOW(C, accept4, "connections of verbs"),
