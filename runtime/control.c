@@ -188,19 +188,42 @@ int control_receive(int fd, struct control_msg *ret)
 	return 1;
 }
 
-int control_exchange(int fd, const char *id, const struct control_msg *msg,
-		     struct control_msg *ret_reply, struct err *err)
+/* @r: of what went before: it may have ended since it was connected to. */
+static int receive(int fd, const char *id, int r, struct control_msg *ret, struct err *err)
 {
-	int r = control_send(fd, msg);
-
-	/* It may have ended since it was connected to. */
 	if (r == -EPIPE || r == -ECONNRESET)
 		r = 0;
 	else if (r == 0)
-		r = control_receive(fd, ret_reply);
+		r = control_receive(fd, ret);
 	if (r == 0)
 		return err_set(err, -ESRCH, "container not running: '%s' ended", id);
 	return r < 0 ? err_errno(err, -r, "control socket of container '%s'", id) : 0;
+}
+
+int control_exchange(int fd, const char *id, const struct control_msg *msg,
+		     struct control_msg *ret_reply, struct err *err)
+{
+	return receive(fd, id, control_send(fd, msg), ret_reply, err);
+}
+
+static int take_answer(struct control_msg *reply, char **ret_text, struct err *err)
+{
+	int r = reply->op == CONTROL_REPLY ? reply->arg0 : -EPROTO;
+
+	if (r < 0)
+		err_set(err, r, "%s", reply->len ? reply->text : err_str(r));
+	else if (ret_text)
+		*ret_text = STEAL_PTR(reply->text);
+	control_msg_done(reply);
+	return r;
+}
+
+int control_answer(int fd, const char *id, char **ret_text, struct err *err)
+{
+	struct control_msg reply = { 0 };
+	int r = receive(fd, id, 0, &reply, err);
+
+	return r < 0 ? r : take_answer(&reply, ret_text, err);
 }
 
 int control_call(const struct statedir *dir, const struct control_msg *msg, char **ret_text,
@@ -213,13 +236,5 @@ int control_call(const struct statedir *dir, const struct control_msg *msg, char
 	if (fd < 0)
 		return fd;
 	r = control_exchange(fd, dir->id, msg, &reply, err);
-	if (r < 0)
-		return r;
-	r = reply.op == CONTROL_REPLY ? reply.arg0 : -EPROTO;
-	if (r < 0)
-		err_set(err, r, "%s", reply.len ? reply.text : err_str(r));
-	else if (ret_text)
-		*ret_text = STEAL_PTR(reply.text);
-	control_msg_done(&reply);
-	return r;
+	return r < 0 ? r : take_answer(&reply, ret_text, err);
 }

@@ -91,6 +91,15 @@ int control_exchange(int fd, const char *id, const struct control_msg *msg,
 		     struct control_msg *ret_reply, struct err *err);
 
 /**
+ * control_answer() - Wait for the reply to a request that was sent
+ * @id:		Of the container, for messages
+ * @ret_text:	As for control_call()
+ *
+ * Return: what the other end answered, with its message.
+ */
+int control_answer(int fd, const char *id, char **ret_text, struct err *err);
+
+/**
  * control_call() - Connect, send, wait for the reply
  * @ret_text:	The reply's text, from malloc, or NULL if it is not wanted
  *

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "cgroup.h"
 #include "control.h"
+#include "foreground.h"
 #include "guest.h"
 #include "guestcmd.h"
 #include "kept.h"
@@ -374,6 +375,8 @@ static int receive_terminal(struct making *m, struct err *err)
 	m->result.terminal = fd_steal(&msg.fds[0]);
 	msg.n_fds = 0;
 	control_msg_done(&msg);
+	/* The first look at the size shall be the right one. */
+	foreground_size(m->result.terminal);
 	return 0;
 }
 
@@ -387,6 +390,20 @@ static int make_cgroup(struct making *m, struct err *err)
 		m->state.cgroup = NULL;
 	}
 	return MIN(r, 0);
+}
+
+/* The VMM takes it for the moment when the guest is ready. */
+static int ask_start(struct making *m, struct err *err)
+{
+	int r;
+
+	if (!m->opt->start)
+		return 0;
+	m->result.start_fd = control_connect(&m->dir, err);
+	if (m->result.start_fd < 0)
+		return m->result.start_fd;
+	r = control_send(m->result.start_fd, &(struct control_msg){ .op = CONTROL_START });
+	return r < 0 ? err_set(err, -ESRCH, "the VMM process ended") : 0;
 }
 
 static int bring_up(struct making *m, struct err *err)
@@ -406,6 +423,8 @@ static int bring_up(struct making *m, struct err *err)
 		r = run_create_hooks(m, err);
 	if (r == 0 && send(m->vmm_fd, &go, 1, MSG_NOSIGNAL) != 1)
 		r = err_set(err, -ESRCH, "the VMM process ended");
+	if (r == 0)
+		r = ask_start(m, err);
 	if (r == 0) {
 		r = wait_note(m, VMMPROC_READY, err);
 		if (r < 0)
@@ -442,7 +461,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .terminal_fd = -1,
 			    .restore_fd = -1,
 			    .vmm = -1,
-			    .result = { .terminal = -1 } };
+			    .result = { .terminal = -1, .start_fd = -1 } };
 	/* First: what is opened here would take the place of a descriptor that is not there. */
 	int r = kept_check(opt->n_preserve_fds, err);
 
@@ -474,6 +493,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 	if (r < 0) {
 		take_back(&m);
 		fd_close(m.result.terminal);
+		fd_close(m.result.start_fd);
 	} else {
 		m.result.pid = m.vmm;
 		*ret = m.result;

@@ -119,33 +119,48 @@ static int check_startable(const struct oci_state *state, struct err *err)
 		       oci_status_str(state->status));
 }
 
-int container_start(const char *root, const char *id, struct err *err)
+/* @fd: of the connection that has asked, or -1. By now the process may have ended again. */
+static int start_loaded(const struct statedir *dir, struct oci_state *state, int fd,
+			struct err *err)
+{
+	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
+	struct err hook_err = { 0 };
+	int r = fd >= 0 ? 0 : check_startable(state, err);
+
+	if (r == 0)
+		r = fd >= 0 ? control_answer(fd, dir->id, NULL, err)
+			    : control_call(dir, &(struct control_msg){ .op = CONTROL_START }, NULL,
+					   err);
+	if (r < 0)
+		return r;
+	state->status = OCI_STATUS_RUNNING;
+	r = statedir_save(dir, state, err);
+	if (r < 0)
+		return r;
+	/* Ref: runtime-spec v1.2 runtime.md: a failure here is only logged. */
+	if (load_config(dir, &config, &hook_err) < 0 ||
+	    run_hooks(config, state, OCI_HOOK_POSTSTART, &hook_err) < 0)
+		log_warn("%s, ignoring", hook_err.msg);
+	return 0;
+}
+
+int container_started(const char *root, const char *id, int fd, struct err *err)
 {
 	struct statedir dir = STATEDIR_NONE;
 	struct oci_state state = { 0 };
 	int r = container_load(root, id, true, &dir, &state, err);
 
-	if (r < 0)
-		return r;
-	r = check_startable(&state, err);
 	if (r == 0)
-		r = control_call(&dir, &(struct control_msg){ .op = CONTROL_START }, NULL, err);
-	if (r == 0) {
-		state.status = OCI_STATUS_RUNNING;
-		r = statedir_save(&dir, &state, err);
-	}
-	if (r == 0) {
-		CLEANUP(oci_config_freep) struct oci_config *config = NULL;
-		struct err hook_err = { 0 };
-
-		/* Ref: runtime-spec v1.2 runtime.md: a failure here is only logged. */
-		if (load_config(&dir, &config, &hook_err) < 0 ||
-		    run_hooks(config, &state, OCI_HOOK_POSTSTART, &hook_err) < 0)
-			log_warn("%s, ignoring", hook_err.msg);
-	}
+		r = start_loaded(&dir, &state, fd, err);
 	oci_state_done(&state);
 	statedir_close(&dir);
+	fd_close(fd);
 	return r;
+}
+
+int container_start(const char *root, const char *id, struct err *err)
+{
+	return container_started(root, id, -1, err);
 }
 
 /* ---- kill ---- */

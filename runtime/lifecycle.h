@@ -22,6 +22,7 @@ struct create_options {
 	const char *config; /* NULL: BUNDLE/config.json */
 	const char *console_socket, *pid_file;
 	unsigned n_preserve_fds;
+	bool start;	 /* ask for the start, too: container_started() waits for it */
 	bool foreground; /* a terminal comes to this process, not to a console socket */
 	bool cgroups_disabled;
 	const char *snapshot; /* a word of --snapshot; NULL: what the annotation says */
@@ -38,6 +39,7 @@ struct run_options {
 struct created {
 	pid_t pid;
 	int terminal; /* the master when foreground and it has one, else -1; owned by the caller */
+	int start_fd; /* where the answer to the start comes, else -1; owned by the caller */
 };
 
 /**
@@ -49,6 +51,8 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 
 /* Let the container's process go, run the poststart hooks. */
 int container_start(const char *root, const char *id, struct err *err);
+/* The same where create has asked for it: wait for the answer. Takes over @fd. */
+int container_started(const char *root, const char *id, int fd, struct err *err);
 
 /* Return: 0; -ESRCH "container not running". */
 int container_kill(const char *root, const char *id, int sig, bool all, struct err *err);

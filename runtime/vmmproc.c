@@ -146,20 +146,15 @@ static int print_hook_state(const struct vmmproc *vp, char **ret, struct err *er
 	return oci_state_print(&state, false, ret, err);
 }
 
-static void serve_start(struct conn *c)
+/* What the connection in vp->starter has asked for. */
+static void start_process(struct vmmproc *vp)
 {
-	struct vmmproc *vp = c->vp;
 	const struct oci_process *p = vp->config->config->process;
 	struct guest_process gp = { .id = GUEST_INIT_ID, .process = p };
+	struct conn *c = vp->starter;
 	AUTO_FREE char *hook_state = NULL;
 	struct err err = { 0 };
-	int r;
-
-	if (vp->started || vp->starter) {
-		conn_reply(c, -EBUSY, "cannot start an already running container");
-		return;
-	}
-	int kept[KEPT_MAX];
+	int kept[KEPT_MAX], r;
 
 	for (int i = 0; i < 3; i++)
 		gp.fds[i] = fd_steal(&vp->stdio[i]);
@@ -168,10 +163,9 @@ static void serve_start(struct conn *c)
 		kept[gp.n_kept] = KEPT_FIRST + (int)gp.n_kept;
 	if (p->terminal)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);
-	/* started() may come before start() returns. */
-	vp->starter = c;
 	r = print_hook_state(vp, &hook_state, &err);
 	gp.hook_state = hook_state;
+	/* started() may come before start() returns. */
 	if (r == 0)
 		r = guest_backend_ops->start(vp->guest, &gp, &err);
 	if (r < 0) {
@@ -179,6 +173,20 @@ static void serve_start(struct conn *c)
 		conn_reply(c, r, err.msg);
 		finish(vp, 1);
 	}
+}
+
+/* run asks before the guest is ready: then no time passes in between. */
+static void serve_start(struct conn *c)
+{
+	struct vmmproc *vp = c->vp;
+
+	if (vp->started || vp->starter) {
+		conn_reply(c, -EBUSY, "cannot start an already running container");
+		return;
+	}
+	vp->starter = c;
+	if (vp->ready)
+		start_process(vp);
 }
 
 static void serve_exec(struct conn *c, struct control_msg *m)
@@ -364,6 +372,8 @@ static void on_ready(void *opaque)
 	if (note(vp->parent_fd, VMMPROC_READY) < 0)
 		finish(vp, 1);
 	fd_close(fd_steal(&vp->parent_fd));
+	if (vp->starter)
+		start_process(vp);
 }
 
 /* Engines look for these words to tell 126 and 127 from other failures. */

@@ -38,10 +38,8 @@ static int stay(const struct run_options *opt, const struct created *made)
 	struct err err = { 0 };
 	int status, r = foreground_begin(&err);
 
-	/* Its first look at the size shall be the right one. */
-	foreground_size(made->terminal);
 	if (r == 0)
-		r = container_start(root, id, &err);
+		r = container_started(root, id, made->start_fd, &err);
 	if (r < 0) {
 		cli_error(&err);
 		container_delete(root, id, true, NULL);
@@ -60,18 +58,20 @@ static int stay(const struct run_options *opt, const struct created *made)
 
 int cli_run_container(struct run_options *opt)
 {
-	struct created made = { .terminal = -1 };
+	struct created made = { .terminal = -1, .start_fd = -1 };
 	struct err err = { 0 };
 	int r;
 
 	opt->create.foreground = !opt->detach && !opt->create.console_socket;
+	/* A pid file that cannot be written keeps the process from starting. */
+	opt->create.start = !opt->create.pid_file;
 	opt->create.cgroups_disabled =
 		cli_globals.cgroup_manager && !strcmp(cli_globals.cgroup_manager, "disabled");
 	if (container_create(&opt->create, &made, &err) < 0)
 		return cli_error(&err);
 	if (!opt->detach)
 		return stay(opt, &made);
-	r = container_start(cli_globals.root_path, opt->create.id, &err);
+	r = container_started(cli_globals.root_path, opt->create.id, made.start_fd, &err);
 	if (r < 0)
 		container_delete(cli_globals.root_path, opt->create.id, true, NULL);
 	return r < 0 ? cli_error(&err) : 0;
