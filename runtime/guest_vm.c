@@ -68,7 +68,7 @@ static uint32_t rehearses_for(struct guest *g)
 {
 	uint32_t point = atomic_load(&g->hold);
 
-	return point && vm_code_forget(g->vm) ? point : 0;
+	return point && vm_rehearse(g->vm) ? point : 0;
 }
 
 /* A word of the mailbox. */

@@ -130,12 +130,16 @@ int vm_save(struct vm *vm,
 	return r;
 }
 
-/* That of the first vCPU: one that begins with code makes the others' wait no longer than today. */
-bool vm_code_forget(struct vm *vm)
+/* Code is the first vCPU's: one that begins with it makes the others wait no longer than today. */
+bool vm_rehearse(struct vm *vm)
 {
+	struct err err = { 0 };
+
 	if (!vm->ops->code_forget)
 		return false;
 	vm->ops->code_forget(vm->vcpus[0].hv);
+	if (vmgenid_change(vm->machine->vmgenid, &err) < 0)
+		log_debug("%s, rehearsing without it", err.msg);
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/checked.h"
+#include "devices/devices.h"
 #include "fake_hv.h"
 #include "machine/layout.h"
 #include "vmm/vm.h"
@@ -326,6 +327,37 @@ static void refuses_what_cannot_be(void **state)
 	assert_int_equal(vm_new(&f->config, &f->vm, &err), -EINVAL);
 }
 
+/* ---- before a snapshot ---- */
+
+static void nothing_to_forget(struct hv_vcpu *vcpu)
+{
+}
+
+static void a_rehearsal_has_the_new_generation_too(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_ops with_code = fake_hv_ops;
+	struct vm_memory_part parts[VM_MEMORY_PARTS];
+	uint8_t before[VMGENID_BYTES];
+	const uint8_t *id;
+
+	with_code.code_forget = nothing_to_forget;
+	f->config.hv = &with_code;
+	start(f, count_and_idle);
+	vm_memory(f->vm, parts);
+	id = (const uint8_t *)parts[0].p + LAYOUT_VMGENID;
+	memcpy(before, id, sizeof(before));
+	assert_true(vm_rehearse(f->vm));
+	assert_memory_not_equal(id, before, sizeof(before));
+	assert_int_equal(fake_hv_edges(LAYOUT_GSI_GED), 1);
+	vm_free(f->vm);
+	/* Without code there is nothing to rehearse for. */
+	f->config.hv = &fake_hv_ops;
+	start(f, count_and_idle);
+	assert_false(vm_rehearse(f->vm));
+	assert_int_equal(fake_hv_edges(LAYOUT_GSI_GED), 0);
+}
+
 static int enter_thread(void *opaque, enum vm_thread thread, struct err *err)
 {
 	struct fixture *f = opaque;
@@ -383,6 +415,7 @@ int main(void)
 		T(serial_input_reaches_the_guest_with_an_interrupt),
 		T(notifications_take_the_short_cut),
 		T(refuses_what_cannot_be),
+		T(a_rehearsal_has_the_new_generation_too),
 		T(every_thread_is_entered_once_before_the_guest_runs),
 		T(does_not_start_when_a_thread_cannot_be_entered),
 	};
