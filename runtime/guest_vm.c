@@ -42,6 +42,8 @@ static void on_signal(void *opaque, uint32_t value, const uint32_t words[GUEST_M
 		guest_checkpoint_held(g);
 		return;
 	}
+	if (value == INITX_SIG_DONE && words[INITX_MB_COMMAND_ID / 4] == INITX_REHEARSAL_ID)
+		vm_rehearsed(g->vm);
 	/* It stops behind this store; the loop's thread takes the snapshot and lets it go on. */
 	if (value == atomic_load(&g->hold) && value) {
 		atomic_store(&g->hold, 0);

@@ -143,6 +143,12 @@ bool vm_rehearse(struct vm *vm)
 	return true;
 }
 
+void vm_rehearsed(struct vm *vm)
+{
+	if (vm->ops->code_enough)
+		vm->ops->code_enough(vm->vcpus[0].hv);
+}
+
 int vm_code_save(struct vm *vm, int fd, struct err *err)
 {
 	return vm->ops->code_save ? vm->ops->code_save(vm->vcpus[0].hv, fd, err) : 0;

@@ -37,6 +37,7 @@ static void forget_all(struct block_cpu *code)
 {
 	memset(code, 0, BLOCK_TABLES_BYTES);
 	code->arena_used = ARENA_START;
+	code->save_end = 0;
 	jit_reset(code);
 	code->flushes++;
 }
@@ -52,6 +53,17 @@ void block_flush_soon(struct cpu *cpu)
 
 	pthread_mutex_lock(&code->lock);
 	code->n_queue = INVAL_QUEUE + 1;
+	atomic_store(&code->pending, true);
+	pthread_mutex_unlock(&code->lock);
+	cpu_attention(cpu);
+}
+
+void block_enough(struct cpu *cpu)
+{
+	struct block_cpu *code = cpu->code;
+
+	pthread_mutex_lock(&code->lock);
+	code->enough = true;
 	atomic_store(&code->pending, true);
 	pthread_mutex_unlock(&code->lock);
 	cpu_attention(cpu);
@@ -527,6 +539,9 @@ __attribute__((noinline)) void block_take_queue(struct block_cpu *code)
 
 	pthread_mutex_lock(&code->lock);
 	n = code->n_queue;
+	if (code->enough)
+		code->save_end = code->arena_used;
+	code->enough = false;
 	memcpy(q, code->queue, sizeof(q));
 	code->n_queue = 0;
 	atomic_store(&code->pending, false);

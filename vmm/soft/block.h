@@ -20,6 +20,9 @@ void block_flush(struct cpu *cpu);
 /* The same before its next block. Any thread. */
 void block_flush_soon(struct cpu *cpu);
 
+/* Blocks made from now on are not for block_image_save(). Any thread. */
+void block_enough(struct cpu *cpu);
+
 /*
  * A vCPU that does next to nothing for a second gives back the memory of its decoded code, the start
  * of its guest mostly; each time it takes twice as long, so that one that works now and then keeps

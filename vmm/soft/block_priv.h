@@ -104,6 +104,7 @@ struct block_cpu {
 	block_ref pages[1 << PAGE_HASH_BITS];
 	struct slow_entry slow[1 << SLOW_CACHE_BITS];
 	size_t arena_used; /* of CODE_ARENA_BYTES; this struct is at the arena's start */
+	size_t save_end;   /* what lies behind is not saved; 0: all is */
 	uint32_t flushes;  /* a change means that all block pointers are stale */
 	/* block_idle_until(): since when the vCPU has done next to nothing, instructions executed
 	 * then, and how long that is to last; host time. */
@@ -121,6 +122,7 @@ struct block_cpu {
 	pthread_mutex_t lock;		 /* guards the queue */
 	struct inval queue[INVAL_QUEUE]; /* guarded by lock */
 	unsigned n_queue;		 /* guarded by lock; more than fit: forget everything */
+	bool enough;			 /* guarded by lock; what is made later is not to be saved */
 };
 
 /* What forgetting all blocks clears; where blocks begin. */

@@ -20,11 +20,17 @@ struct saving {
 
 /* ---- which ---- */
 
+static bool made_in_time(const struct block_cpu *code, const struct block *b)
+{
+	return !code->save_end ||
+	       (size_t)((const uint8_t *)b - (const uint8_t *)code) < code->save_end;
+}
+
 static bool wanted(const struct saving *s, const struct block *b)
 {
 	const uint8_t *host = (const uint8_t *)(uintptr_t)(b->key & BLOCK_KEY_HOST);
 
-	return !b->dead && !(b->layout & BLOCK_CROSS) &&
+	return !b->dead && !(b->layout & BLOCK_CROSS) && made_in_time(s->from, b) &&
 	       (b->key & ~BLOCK_KEY_HOST) == CODE_KEY_LONG &&
 	       gmem_ptr(s->cpu->vm->mem, b->gpa, b->n_bytes) == host;
 }

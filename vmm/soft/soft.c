@@ -267,6 +267,11 @@ static void code_forget(struct hv_vcpu *v)
 	block_flush_soon(&v->cpu);
 }
 
+static void code_enough(struct hv_vcpu *v)
+{
+	block_enough(&v->cpu);
+}
+
 static int code_save(struct hv_vcpu *v, int fd, struct err *err)
 {
 	return block_image_save(&v->cpu, fd, err);
@@ -318,6 +323,7 @@ const struct hv_ops hv_soft_ops = {
 	.set_state = soft_set_state,
 	.get_stats = get_stats,
 	.code_forget = code_forget,
+	.code_enough = code_enough,
 	.code_save = code_save,
 	.code_load = code_load,
 	.code_check = block_image_check,

@@ -37,6 +37,7 @@
 #define INITX_MB_CLOCK_HIGH   0x44 /* ... and the high half of what was read last; 0 both: no clock */
 #define INITX_MB_RENEW	      0x48 /* once 1 after HELD in a machine that goes on from a checkpoint, else 0 */
 #define INITX_MB_REHEARSE     0x50 /* the signal at which the machine will be saved, or 0 */
+#define INITX_REHEARSAL_ID    0xfffffff0u /* of the command that is the rehearsal; no host gives it */
 #define INITX_MB_SEED	      0x4c /* then the next of INITX_SEED_WORDS random words */
 #define INITX_SEED_WORDS      16
 

@@ -86,6 +86,13 @@ static int save(void)
 	return fd;
 }
 
+static struct block *block_of(struct cpu *cpu, gpa_t gpa)
+{
+	uint64_t host = (uint64_t)(uintptr_t)gmem_ptr(cpu->vm->mem, gpa, 1);
+
+	return block_lookup(cpu->code, host ^ CODE_KEY_LONG);
+}
+
 static size_t length(int fd)
 {
 	struct stat st;
@@ -108,9 +115,7 @@ static void a_machine_runs_the_code_it_begins_with(void **state)
 	used = code->arena_used;
 	jit_used = code->jit_used;
 	assert_true(used > ARENA_START && jit_used > 0);
-	loop = block_lookup(code,
-			    block_key(cpu, gmem_ptr(((struct fixture *)*state)->mem, CODE + 7, 1)) ^
-				    CODE_KEY_LONG);
+	loop = block_of(cpu, CODE + 7);
 	assert_non_null(loop);
 	/* It is translated, and linked with what comes behind the call. */
 	assert_true((uintptr_t)loop->ops[1].fn - (uintptr_t)code->jit.rx < jit_used);
@@ -163,6 +168,40 @@ static void code_is_saved_again_by_who_began_with_it(void **state)
 	assert_int_equal(run(cpu), N_INSNS + 1);
 	assert_int_equal(cpu->gpr[HV_RAX], 3 * N_LOOPS);
 	assert_int_equal(fixture_teardown(&third), 0);
+}
+
+static void what_is_made_after_enough_is_not_saved(void **state)
+{
+	struct cpu *cpu = prepare(*state);
+	int AUTO_FD fd = memfd_create("code", MFD_CLOEXEC);
+	void *other = NULL;
+
+	run(cpu);
+	block_enough(cpu);
+	/* From then on the call goes to another function. */
+	assert_int_equal(gmem_write(cpu->vm->mem, CODE + 0x200, function, sizeof(function)), 0);
+	assert_int_equal(gmem_write(cpu->vm->mem, CODE + 8, "\xf4\x01\0\0", 4), 0);
+	assert_int_equal(run(cpu), N_INSNS + 1);
+	assert_non_null(block_of(cpu, CODE + 0x200));
+	assert_int_equal(block_image_save(cpu, fd, NULL), 0);
+	assert_int_equal(fixture_setup(&other), 0);
+	cpu = prepare(other);
+	assert_int_equal(block_image_load(cpu, fd, NULL), 0);
+	assert_non_null(block_of(cpu, CODE + 0x100));
+	assert_null(block_of(cpu, CODE + 0x200));
+	assert_int_equal(fixture_teardown(&other), 0);
+	/* Forgetting begins anew. */
+	cpu = ((struct fixture *)*state)->vm->vm.cpus[0];
+	block_flush(cpu);
+	assert_int_equal(run(cpu), N_INSNS + 1);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(block_image_save(cpu, fd, NULL), 0);
+	assert_int_equal(fixture_setup(&other), 0);
+	cpu = prepare(other);
+	assert_int_equal(block_image_load(cpu, fd, NULL), 0);
+	assert_non_null(block_of(cpu, CODE + 0x200));
+	assert_int_equal(fixture_teardown(&other), 0);
 }
 
 static uint8_t *copy_of(int fd, size_t len)
@@ -308,6 +347,7 @@ int main(void)
 		TEST(a_machine_runs_the_code_it_begins_with),
 		TEST(code_that_is_written_is_made_anew),
 		TEST(code_is_saved_again_by_who_began_with_it),
+		TEST(what_is_made_after_enough_is_not_saved),
 		TEST(each_byte_and_each_length_counts),
 		TEST(offsets_are_checked_without_the_sums_too),
 		TEST(another_program_or_cpu_is_told),

@@ -220,12 +220,13 @@ struct hv_ops {
 	/*
 	 * What the back end has made of the guest's code, for machines that go on from here (NULL: it
 	 * makes nothing). code_forget: make it anew from now on, so that only what runs later is kept;
-	 * any thread. code_save: to a fresh file; all vCPUs stopped. code_load: from a file that nobody
+	 * any thread. code_enough: nor is what is made from now on; any thread. code_save: to a fresh file; all vCPUs stopped. code_load: from a file that nobody
 	 * untrusted could write, behind set_state, before any vCPU has run; a failure leaves the vCPU as
 	 * it was; any thread. code_check: whether a file is whole (-EBADMSG) and of use to this program
 	 * (-ESTALE); any thread.
 	 */
 	void (*code_forget)(struct hv_vcpu *vcpu);
+	void (*code_enough)(struct hv_vcpu *vcpu);
 	int (*code_save)(struct hv_vcpu *vcpu, int fd, struct err *err);
 	int (*code_load)(struct hv_vcpu *vcpu, int fd, struct err *err);
 	int (*code_check)(int fd, struct err *err);

@@ -217,10 +217,12 @@ int vm_save(struct vm *vm,
  * What the software CPU has made of the guest's code: so that machines which go on from here need not
  * make it again. vm_rehearse() says that the guest now does once what they will do: code is made anew, and
  * the guest is told of a new generation, as they are; any thread; false: there will be no code.
+ * vm_rehearsed(): what is made from now on is not for them; any thread.
  * vm_code_save() writes it to a fresh, empty file, which stays empty where there is none; quiesced.
  * Return: 0; negative errno.
  */
 bool vm_rehearse(struct vm *vm);
+void vm_rehearsed(struct vm *vm);
 int vm_code_save(struct vm *vm, int fd, struct err *err);
 
 /* Guest memory in the order of a snapshot's file. */
