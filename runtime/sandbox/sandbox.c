@@ -51,7 +51,7 @@ int sandbox_new(enum sandbox_mode mode, struct sandbox **ret, struct err *err)
 	if (sb->proc_fd < 0)
 		return err_errno(err, errno, "open '/proc'");
 	for (unsigned role = 0; role < SANDBOX_PROXY && r == 0; role++)
-		r = filter_compile(role, mode, &sb->filters[role], err);
+		r = filter_make(role, mode, &sb->filters[role], err);
 	if (r == 0)
 		*ret = STEAL_PTR(sb);
 	return r;
@@ -96,7 +96,7 @@ int sandbox_enter_proxy(struct err *err)
 	int r = sandbox_mode_read(&mode, err);
 
 	if (r == 0)
-		r = filter_compile(SANDBOX_PROXY, mode, &filter, err);
+		r = filter_make(SANDBOX_PROXY, mode, &filter, err);
 	if (r == 0)
 		r = sandbox_restrain(err);
 	if (r == 0)

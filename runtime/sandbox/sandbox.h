@@ -6,7 +6,7 @@
  * before the first guest instruction, when everything is open and mapped:
  *
  *	create	  sandbox_fork()	     the process is born into namespaces of its own
- *	main	  sandbox_new()		     filters are compiled
+ *	main	  sandbox_new()		     filters are made
  *	 files	  sandbox_files_enter()	     root is the container's tree; own descriptor table
  *	 files	  sandbox_files_close()	     capabilities but those for files go
  *	main	  sandbox_leave_root()	     root is empty; no capability is left
@@ -88,7 +88,7 @@ enum sandbox_mode {
 int sandbox_mode_read(enum sandbox_mode *ret, struct err *err);
 
 /**
- * sandbox_new() - Compile the filters of all roles
+ * sandbox_new() - Make the filters of all roles
  *
  * Return: 0; negative errno.
  */
