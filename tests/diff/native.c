@@ -79,6 +79,11 @@ static void handler(int sig, siginfo_t *info, void *opaque)
 	g[REG_CSGSFS] = (g[REG_CSGSFS] & ~0xffffLL) | 0x33;
 }
 
+void native_data_segments(void)
+{
+	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(0x2b));
+}
+
 void native_init(void)
 {
 	static const int sigs[] = { SIGTRAP, SIGSEGV, SIGILL, SIGFPE, SIGBUS };
@@ -93,8 +98,7 @@ void native_init(void)
 	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		if (sigaction(sigs[i], &sa, NULL) < 0)
 			abort();
-	/* data segments for compatibility mode: null ones are no use there */
-	__asm__ volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(0x2b));
+	native_data_segments();
 }
 
 void native_step(struct native_ctx *ctx, uint64_t rip, uint64_t rflags, bool code32, bool rep,
@@ -102,7 +106,7 @@ void native_step(struct native_ctx *ctx, uint64_t rip, uint64_t rflags, bool cod
 {
 	for (;;) {
 		ctx->frame[0] = rip;
-		ctx->frame[1] = code32 ? 0x23 : 0x33;
+		ctx->frame[1] = ctx->cs ? ctx->cs : code32 ? 0x23 : 0x33;
 		ctx->frame[2] = rflags | TF | 0x202;
 		ctx->frame[3] = ctx->gpr[4];
 		ctx->frame[4] = 0x2b;

@@ -11,7 +11,8 @@ struct native_ctx {
 	uint64_t gpr[16];
 	uint64_t frame[5]; /* what IRETQ takes: rip, cs, rflags, rsp, ss */
 	uint64_t use_fx;
-	uint64_t pad[2];
+	uint64_t cs; /* code segment, if not that of native_step()'s @code32 */
+	uint64_t pad;
 	uint8_t fx[512]; /* FXSAVE layout, 16-byte aligned */
 } __attribute__((aligned(64)));
 
@@ -22,6 +23,9 @@ struct native_result {
 	uint64_t error, cr2;
 	uint8_t fx[512]; /* when use_fx was set */
 };
+
+/* Flat DS and ES, for compatibility mode: null ones are no use there. */
+void native_data_segments(void);
 
 /* Catch signals. Once. */
 void native_init(void);
