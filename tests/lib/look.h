@@ -6,6 +6,7 @@
 #ifndef TESTS_LIB_LOOK_H
 #define TESTS_LIB_LOOK_H
 
+#include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <time.h>
@@ -24,6 +25,19 @@ static inline bool look_again(unsigned *n)
 		sched_yield();
 	else
 		nanosleep(&nap, NULL);
+	return true;
+}
+
+/* look_readable() - wait for something to read at @fd. Return: whether there is. */
+static inline bool look_readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned n = 0;
+
+	while (poll(&p, 1, 0) != 1) {
+		if (!look_again(&n))
+			return false;
+	}
 	return true;
 }
 
