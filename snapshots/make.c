@@ -21,23 +21,54 @@ static void new_name(const char *name, char *ret, size_t len)
 	snprintf(ret, len, STORE_NEW "%s", name);
 }
 
-int store_unlink(int store_fd, const char *name)
+static int unlink_files(int dir_fd)
 {
 	static const char *const files[] = { STORE_MANIFEST, STORE_STATE,    STORE_MEMORY,
 					     STORE_CODE,     STORE_UNLINKED, STORE_WORKSET };
+
+	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
+		if (unlinkat(dir_fd, files[i], 0) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return 0;
+}
+
+int store_unlink(int store_fd, const char *name)
+{
 	int AUTO_FD fd = openat(store_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r = fd < 0 ? -errno : 0;
+
+	/* A machine that began with it may make its working set once more. */
+	for (int i = 0; r == 0 && i < TRIES; i++) {
+		r = unlink_files(fd);
+		if (r < 0 || unlinkat(store_fd, name, AT_REMOVEDIR) == 0)
+			return r;
+		r = errno == ENOTEMPTY && i < TRIES - 1 ? 0 : -errno;
+	}
+	return r;
+}
+
+int store_flock(int fd, int how)
+{
+	while (flock(fd, how) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+int store_lock_named(int store_fd, const char *name)
+{
+	int AUTO_FD fd = openat(store_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	int r;
 
 	if (fd < 0)
 		return -errno;
-	for (unsigned i = 0; i < ARRAY_LEN(files); i++) {
-		if (unlinkat(fd, files[i], 0) < 0 && errno != ENOENT)
-			return -errno;
-	}
-	return unlinkat(store_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+	r = store_flock(fd, LOCK_EX);
+	return r < 0 ? r : fd_steal(&fd);
 }
 
-/* Whether @fd is still what @name leads to: a maker may have renamed or removed it meanwhile. */
-static bool is_at(int store_fd, const char *name, int fd)
+bool store_is_at(int store_fd, const char *name, int fd)
 {
 	struct stat a, b;
 
@@ -48,6 +79,12 @@ static bool is_at(int store_fd, const char *name, int fd)
 /* Return: the locked directory; -EBUSY; negative errno. */
 static int lock_dir(int store_fd, const char *name)
 {
+	/* No sweep between a directory and its lock. */
+	int AUTO_FD store = openat(store_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = store < 0 ? -errno : store_flock(store, LOCK_SH);
+
+	if (r < 0)
+		return r;
 	for (int i = 0; i < TRIES; i++) {
 		int AUTO_FD fd = -1;
 
@@ -60,7 +97,7 @@ static int lock_dir(int store_fd, const char *name)
 			return -errno;
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 			return errno == EWOULDBLOCK ? -EBUSY : -errno;
-		if (is_at(store_fd, name, fd))
+		if (store_is_at(store_fd, name, fd))
 			return fd_steal(&fd);
 	}
 	return -EBUSY;
@@ -187,6 +224,11 @@ static int rename_new(const struct snap_new *s, bool replace)
 		return 0;
 	if (errno != EEXIST || !replace)
 		return -errno;
+	/* The old one gets a name where no other maker and no sweep may take it. */
+	int AUTO_FD old = store_lock_named(s->store_fd, s->name);
+
+	if (old < 0)
+		return old;
 	if (renameat2(s->store_fd, path, s->store_fd, s->name, RENAME_EXCHANGE) < 0)
 		return -errno;
 	return store_unlink(s->store_fd, path);

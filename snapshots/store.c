@@ -292,6 +292,10 @@ int snap_remove(int store_fd, const char *name, struct err *err)
 	if (r < 0)
 		return r;
 	snprintf(hidden, sizeof(hidden), STORE_OLD "%s-%d", name, getpid());
+	int AUTO_FD fd = store_lock_named(store_fd, name);
+
+	if (fd < 0)
+		return err_errno(err, -fd, "remove snapshot '%.12s'", name);
 	if (renameat(store_fd, name, store_fd, hidden) < 0)
 		return err_errno(err, errno, "remove snapshot '%.12s'", name);
 	r = store_unlink(store_fd, hidden);
@@ -309,6 +313,11 @@ static void sweep(int store_fd)
 		fd_close(fd);
 		return;
 	}
+	/* Then nobody is about to lock what was just made. */
+	if (store_flock(fd, LOCK_EX) < 0) {
+		closedir(d);
+		return;
+	}
 	while ((e = readdir(d))) {
 		int AUTO_FD dir = -1;
 
@@ -316,7 +325,8 @@ static void sweep(int store_fd)
 		    strncmp(e->d_name, STORE_OLD, strlen(STORE_OLD)) != 0)
 			continue;
 		dir = openat(store_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-		if (dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) == 0)
+		if (dir >= 0 && flock(dir, LOCK_EX | LOCK_NB) == 0 &&
+		    store_is_at(store_fd, e->d_name, dir))
 			(void)store_unlink(store_fd, e->d_name);
 	}
 	closedir(d);

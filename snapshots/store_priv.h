@@ -3,6 +3,7 @@
 #ifndef SNAPSHOTS_STORE_PRIV_H
 #define SNAPSHOTS_STORE_PRIV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,5 +30,17 @@ int store_check_owner(int fd, const char *what, struct err *err);
 
 /* Remove a directory with the files of a snapshot. Return: 0; negative errno. */
 int store_unlink(int store_fd, const char *name);
+
+/*
+ * The directory of a published snapshot that is about to lose its name, locked: others leave it
+ * alone under the name it gets. Return: its descriptor; negative errno.
+ */
+int store_lock_named(int store_fd, const char *name);
+
+/* Whether @fd is still what @name leads to: a maker may have renamed or removed it meanwhile. */
+bool store_is_at(int store_fd, const char *name, int fd);
+
+/* flock() to its end. A lock of the store's directory itself is held for moments only. */
+int store_flock(int fd, int how);
 
 #endif

@@ -337,6 +337,52 @@ static void prunes_the_least_recently_used(void **state)
 	snap_abandon(&s);
 }
 
+/* Each in a process of its own that goes on until it is killed. */
+static pid_t disturb(struct fixture *f, void (*how)(struct fixture *f))
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	while (pid == 0)
+		how(f);
+	return pid;
+}
+
+static void sweep_it(struct fixture *f)
+{
+	(void)snap_prune(f->fd, UINT64_MAX, NULL);
+}
+
+/* As machines do that began with it. */
+static void record_it(struct fixture *f)
+{
+	int AUTO_FD dir = openat(f->fd, "abc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (int i = 0; i < 100; i++)
+		fd_close(openat(dir, "workset", O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+}
+
+static void removing_and_replacing_are_not_disturbed(void **state)
+{
+	struct fixture *f = *state;
+	const pid_t others[] = { disturb(f, sweep_it), disturb(f, record_it) };
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < 100; i++) {
+		r = make(f, "abc", false);
+		if (r == 0)
+			r = make(f, "abc", true);
+		if (r == 0)
+			r = snap_remove(f->fd, "abc", NULL);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		kill(others[i], SIGKILL);
+		waitpid(others[i], NULL, 0);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(count(f), 0);
+}
+
 static void refuses_what_others_can_write(void **state)
 {
 	struct fixture *f = *state;
@@ -405,6 +451,7 @@ int main(void)
 		T(killed_at_any_system_call_leaves_a_whole_one_or_none),
 		T(full_disk_leaves_none),
 		T(prunes_the_least_recently_used),
+		T(removing_and_replacing_are_not_disturbed),
 		T(refuses_what_others_can_write),
 		T(refuses_files_that_do_not_belong_together),
 		T(refuses_names_that_lead_elsewhere),
