@@ -293,9 +293,10 @@ static int component_make(struct rootfs_plan *p, int parent, const char *name, b
 		r = mkdirat(parent, name, 0755);
 	else
 		r = mknodat(parent, name, S_IFREG | 0644, 0);
-	if (r < 0)
+	/* Another container of the same root directory may have made it since it was looked for. */
+	if (r < 0 && errno != EEXIST)
 		return -errno;
-	r = made_note(p, parent, name, is_dir);
+	r = r < 0 ? 0 : made_note(p, parent, name, is_dir);
 	if (r < 0) {
 		unlinkat(parent, name, is_dir ? AT_REMOVEDIR : 0);
 		return r;

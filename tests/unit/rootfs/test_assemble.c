@@ -207,6 +207,51 @@ static void a_failure_undoes_everything(void **state)
 	assert_int_equal(access(at("root/etc"), F_OK), 0);
 }
 
+#define N_POINTS 16
+
+/* One container of several with the same root directory, which lacks the mount points. */
+static int one_of_several(unsigned round)
+{
+	char dests[N_POINTS][32], stage[64];
+	struct rootfs_mount mounts[N_POINTS];
+	struct rootfs_spec spec = { .rootfs = at("root"), .mounts = mounts, .n_mounts = N_POINTS };
+	struct rootfs_plan *plan = NULL;
+	int r;
+
+	for (unsigned i = 0; i < N_POINTS; i++) {
+		snprintf(dests[i], sizeof(dests[i]), "/points/%u-%u", round, i);
+		mounts[i] = (struct rootfs_mount){ .source = at("src"), .dest = dests[i] };
+	}
+	snprintf(stage, sizeof(stage), "%s", at("stage"));
+	r = unshare(CLONE_NEWNS) < 0 ? -errno : rootfs_plan_new(&spec, &plan, NULL);
+	if (r == 0)
+		r = rootfs_plan_apply(plan, stage, NULL);
+	rootfs_plan_free(plan);
+	return r;
+}
+
+static void containers_of_one_root_make_mount_points_together(void **state)
+{
+	if (!can_mount)
+		skip();
+	for (unsigned round = 0; round < 20; round++) {
+		pid_t pids[2];
+		int status, failed = 0;
+
+		for (unsigned i = 0; i < 2; i++) {
+			pids[i] = fork();
+			assert_true(pids[i] >= 0);
+			if (pids[i] == 0)
+				_exit(one_of_several(round) < 0);
+		}
+		for (unsigned i = 0; i < 2; i++) {
+			assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+			failed += status != 0;
+		}
+		assert_int_equal(failed, 0);
+	}
+}
+
 static void readonly_and_masked_paths(void **state)
 {
 	static const char *const masked[] = { "/secret", "/hide", "/not/there" };
@@ -365,6 +410,7 @@ int main(void)
 		TEST(bad_plans_are_refused),
 		TEST(binds_directories_and_files),
 		TEST(a_failure_undoes_everything),
+		TEST(containers_of_one_root_make_mount_points_together),
 		TEST(readonly_and_masked_paths),
 		TEST(readonly_root_with_writable_mount),
 		TEST(recursive_readonly_reaches_submounts),
