@@ -142,6 +142,9 @@ int kvm_open(const char *path, kvm_ioctl_fn fn, struct err *err);
 /* The check alone. */
 int kvm_check(int fd, kvm_ioctl_fn fn, struct err *err);
 
+/* A new VM, also when signals come. Return: its descriptor; -1 with errno. */
+int kvm_create_vm(int sys_fd, kvm_ioctl_fn fn);
+
 uint32_t kvm_tsc_khz(uint32_t wanted_khz);
 
 /* ---- vm.c ---- */

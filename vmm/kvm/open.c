@@ -68,10 +68,21 @@ int kvm_open(const char *path, kvm_ioctl_fn fn, struct err *err)
 	return r < 0 ? r : fd_steal(&fd);
 }
 
+int kvm_create_vm(int sys_fd, kvm_ioctl_fn fn)
+{
+	int fd;
+
+	/* Any signal ends it half-way, also that of being frozen or traced. */
+	do
+		fd = fn(sys_fd, KVM_CREATE_VM, NULL);
+	while (fd < 0 && errno == EINTR);
+	return fd;
+}
+
 /* A vCPU's rate before anybody sets one: the host's. */
 static uint32_t host_khz(int sys_fd)
 {
-	int AUTO_FD vm = ioctl(sys_fd, KVM_CREATE_VM, 0);
+	int AUTO_FD vm = kvm_create_vm(sys_fd, kvm_ioctl);
 	int AUTO_FD vcpu = vm < 0 ? -1 : ioctl(vm, KVM_CREATE_VCPU, 0);
 	int khz = vcpu < 0 ? 0 : ioctl(vcpu, KVM_GET_TSC_KHZ, 0);
 

@@ -249,7 +249,7 @@ int kvm_vm_make(const struct hv_vm_config *config, bool quick, struct hv_vm **re
 	vm->sys_fd = kvm_open(KVM_PATH, vm->ioctl, err);
 	if (vm->sys_fd < 0)
 		return vm->sys_fd;
-	vm->fd = vm->ioctl(vm->sys_fd, KVM_CREATE_VM, NULL);
+	vm->fd = kvm_create_vm(vm->sys_fd, vm->ioctl);
 	if (vm->fd < 0)
 		return err_errno(err, errno, "make a KVM VM");
 	r = query(vm, err);

@@ -19,6 +19,7 @@ static struct {
 	uint32_t slot_flags;
 	uint64_t dirty_word;
 	int dirty_errno;
+	unsigned n_interrupts; /* of what makes a VM */
 } kernel;
 
 static int fake_ioctl(int fd, unsigned long request, void *arg)
@@ -29,6 +30,13 @@ static int fake_ioctl(int fd, unsigned long request, void *arg)
 	switch (request) {
 	case KVM_GET_API_VERSION: errno = ENOTTY; return kernel.api;
 	case KVM_CHECK_EXTENSION: return (unsigned long)arg != kernel.absent_cap;
+	case KVM_CREATE_VM:
+		if (kernel.n_interrupts) {
+			kernel.n_interrupts--;
+			errno = EINTR;
+			return -1;
+		}
+		return 7;
 	case KVM_SET_USER_MEMORY_REGION:
 		if (slot->slot == kernel.refused_slot) {
 			errno = EEXIST;
@@ -112,6 +120,13 @@ static void says_when_there_is_no_device(void **state)
 	assert_non_null(strstr(err.msg, "no KVM ('/nonexistent/kvm' is missing)"));
 	/* A device that is none. */
 	assert_int_equal(kvm_open("/dev/null", kvm_ioctl, &err), -EOPNOTSUPP);
+}
+
+static void makes_a_vm_also_when_signals_come(void **state)
+{
+	kernel.n_interrupts = 3;
+	assert_int_equal(kvm_create_vm(3, fake_ioctl), 7);
+	assert_int_equal(kernel.n_interrupts, 0);
 }
 
 static void says_when_it_is_not_permitted(void **state)
@@ -253,6 +268,7 @@ int main(void)
 		T(refuses_another_api_version),
 		T(names_the_capability_that_is_missing),
 		T(says_when_there_is_no_device),
+		T(makes_a_vm_also_when_signals_come),
 		T(says_when_it_is_not_permitted),
 		T(gives_each_region_a_slot),
 		T(names_the_slot_that_is_refused),
