@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 
 /* Each disturbance is a mount or a rename of somebody else; a held lease says EAGAIN for longer. */
 #define OPEN_TRIES 10000
+#define WAIT_PARTS 50
 
 void fd_close(int fd)
 {
@@ -71,6 +73,22 @@ int fd_write_full(int fd, const void *buf, size_t len)
 		if (n < 0)
 			return -errno;
 		done += (size_t)n;
+	}
+	return 0;
+}
+
+int fd_wait(struct pollfd *p, unsigned n, unsigned timeout_ms)
+{
+	const unsigned part_ms = timeout_ms / WAIT_PARTS + 1;
+
+	for (unsigned i = 0; i < WAIT_PARTS;) {
+		int r = poll(p, n, (int)part_ms);
+
+		if (r > 0)
+			return r;
+		if (r < 0 && errno != EINTR)
+			return -errno;
+		i += r == 0;
 	}
 	return 0;
 }

@@ -16,13 +16,20 @@
 #include "initx/proto.h"
 #include "vmm/vm.h"
 
+/*
+ * A deadline comes in so many steps, each counted when this thread gets to it: while a host is frozen or starved
+ * the guest stands still as well.
+ */
+#define STEPS 16
+
 struct bell {
 	struct bell *next;
 	struct bells *bells;
 	struct bell_question q;
 	struct loop_watch watch;
 	int fd; /* -1: not asked yet */
-	uint64_t deadline;
+	uint64_t deadline; /* of this step */
+	unsigned n_steps;  /* left, with this one */
 	size_t got;
 	uint8_t answer[BELL_ANSWER];
 };
@@ -85,15 +92,23 @@ static void on_timer(void *opaque)
 	uint64_t now = clock_monotonic_ns();
 
 	while (b && !bells->held) {
-		if (b->deadline <= now) {
+		if (b->deadline > now) {
+			b = b->next;
+		} else if (--b->n_steps) {
+			b->deadline = now + b->q.timeout_ns / STEPS;
+		} else {
 			finish(b, -ETIMEDOUT);
 			/* What it called may have changed the list. */
 			b = bells->first;
-		} else {
-			b = b->next;
 		}
 	}
 	set_timer(bells);
+}
+
+static void begin_steps(struct bell *b)
+{
+	b->n_steps = STEPS;
+	b->deadline = clock_monotonic_ns() + b->q.timeout_ns / STEPS;
 }
 
 /* Connect and write; what fails shows at the deadline, which is then now. */
@@ -103,6 +118,7 @@ static void ask(struct bell *b)
 	int pair[2];
 
 	b->deadline = clock_monotonic_ns();
+	b->n_steps = 1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return;
 	b->fd = pair[1];
@@ -114,7 +130,7 @@ static void ask(struct bell *b)
 	if (fd_write_full(b->fd, buf, 4 * b->q.n_words) == 0 &&
 	    (!b->q.more_len || fd_write_full(b->fd, b->q.more, b->q.more_len) == 0) &&
 	    loop_watch_add(b->bells->loop, &b->watch, b->fd, EPOLLIN, on_answer, b) == 0)
-		b->deadline += b->q.timeout_ns;
+		begin_steps(b);
 }
 
 int bell_ring(struct bells *bells, const struct bell_question *q)
@@ -148,7 +164,7 @@ void bells_release(struct bells *bells)
 		if (b->fd < 0)
 			ask(b);
 		else
-			b->deadline = clock_monotonic_ns() + b->q.timeout_ns;
+			begin_steps(b);
 	}
 	set_timer(bells);
 }

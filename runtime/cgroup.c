@@ -23,7 +23,7 @@
 #define CGROUP2_MAGIC	   0x63677270
 #define MADE_MODE	   01755 /* the sticky bit says that this program made it */
 #define MAKE_TRIES	   100
-#define REMOVE_TRIES	   100
+#define REMOVE_TRIES	   500 /* killed ones need time on a CPU to end */
 #define REMOVE_WAIT_NS	   20000000
 
 #define OVERHEAD_BASE	   (96 * MIB)

@@ -280,7 +280,7 @@ static void how_it_ended(const struct making *m, char *buf, size_t len)
 	siginfo_t si = { 0 };
 
 	if (fd >= 0)
-		(void)poll(&p, 1, END_WAIT_MS);
+		(void)fd_wait(&p, 1, END_WAIT_MS);
 	if (waitid(P_PID, (id_t)m->vmm, &si, WEXITED | WNOHANG | WNOWAIT) < 0 || si.si_pid == 0)
 		snprintf(buf, len, "it closed its connection");
 	else if (si.si_code == CLD_EXITED)

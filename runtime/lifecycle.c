@@ -209,7 +209,7 @@ static int end_vmm(const struct oci_state *state, struct err *err)
 		return 0;
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return err_errno(err, errno, "kill process %d", (int)state->pid);
-	if (poll(&p, 1, KILL_TIMEOUT_MS) <= 0)
+	if (fd_wait(&p, 1, KILL_TIMEOUT_MS) <= 0)
 		return err_set(err, -ETIMEDOUT, "process %d does not end", (int)state->pid);
 	return 0;
 }

@@ -55,6 +55,18 @@ ssize_t fd_pread_full(int fd, void *buf, size_t len, uint64_t off);
  */
 int fd_write_full(int fd, const void *buf, size_t len);
 
+struct pollfd;
+
+/**
+ * fd_wait() - poll() whose time is no time that the process did not have
+ * @p:		As for poll(2)
+ * @n:		How many
+ * @timeout_ms:	Counted in parts, so that a process that was frozen looks again
+ *
+ * Return: how many have events; 0: none within the time; negative errno.
+ */
+int fd_wait(struct pollfd *p, unsigned n, unsigned timeout_ms);
+
 /**
  * fd_write_file() - Write a file whole or not at all: beside it, then renamed to it
  * @path:	What is there already is replaced, and not followed if it is a link

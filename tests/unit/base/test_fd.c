@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "look.h"
 
@@ -174,6 +176,22 @@ static void opens_however_others_rename(void **state)
 	close(start);
 }
 
+static void waits_its_time_or_for_an_event(void **state)
+{
+	int fds[2];
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	struct pollfd p = { .fd = fds[0], .events = POLLIN };
+	uint64_t start = clock_monotonic_ns();
+
+	assert_int_equal(fd_wait(&p, 1, 20), 0);
+	assert_true(clock_monotonic_ns() - start >= 20 * NSEC_PER_MSEC);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(fd_wait(&p, 1, 3600000), 1);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -181,6 +199,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(follows_no_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(goes_round_what_a_killed_one_left, setup, teardown),
 		cmocka_unit_test_setup_teardown(leaves_nothing_when_it_fails, setup, teardown),
+		cmocka_unit_test(waits_its_time_or_for_an_event),
 		cmocka_unit_test_setup_teardown(opens_however_others_rename, setup, teardown),
 	};
 

@@ -13,7 +13,7 @@
 #include "bell.h"
 #include "vmm/vm.h"
 
-#define FDS_MAX   8
+#define FDS_MAX	  8
 #define ANSWER_NS (60 * NSEC_PER_SEC) /* for an answer that comes at once */
 
 /* The guest's ends of the connections, oldest first. */
@@ -190,6 +190,21 @@ static void gives_a_silent_guest_its_time(void **state)
 	assert_true(clock_monotonic_ns() - began >= 20 * NSEC_PER_MSEC);
 }
 
+/* A host that is frozen: no time of the guest's, whose answer comes right after. */
+static void counts_no_time_that_nobody_had(void **state)
+{
+	const struct timespec nap = { .tv_nsec = 30 * NSEC_PER_MSEC };
+	struct fixture *f = *state;
+
+	ring(f, 1, 20 * NSEC_PER_MSEC);
+	nanosleep(&nap, NULL);
+	f->later = answer_the_first;
+	loop_timer_set(&f->end, clock_monotonic_ns());
+	run_until(f, 1);
+	assert_int_equal(f->result[0], 0);
+	assert_int_equal(f->answer[0], 11);
+}
+
 static void notices_a_guest_that_hangs_up(void **state)
 {
 	struct fixture *f = *state;
@@ -249,6 +264,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(writes_more_behind_the_words, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_an_answer_in_pieces, setup, teardown),
 		cmocka_unit_test_setup_teardown(gives_a_silent_guest_its_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(counts_no_time_that_nobody_had, setup, teardown),
 		cmocka_unit_test_setup_teardown(notices_a_guest_that_hangs_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(fails_at_once_without_a_connection, setup,
 						teardown),
