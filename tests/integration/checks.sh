@@ -17,6 +17,9 @@ verdict() {
 	[ "$failed" = 0 ]
 }
 
+# In front of what must end: a suite goes on when it hangs. A starved machine takes minutes for what takes a second.
+patience='timeout -k 5 900'
+
 # until_true [TRIES] COMMAND...: tries ten times a second. No check may depend on how fast a machine is: two
 # minutes are for what has failed; TRIES is for where either answer will do.
 until_true() {

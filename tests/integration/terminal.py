@@ -52,7 +52,7 @@ class Session:
         return not termios.tcgetattr(self.sub)[3] & termios.ICANON
 
     def wait_raw(self):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 900
         while not self.is_raw():
             assert time.monotonic() < deadline, "the terminal never became raw"
             time.sleep(0.01)
@@ -61,7 +61,7 @@ class Session:
         os.write(self.main, data)
 
     def expect(self, data):
-        got, deadline = b"", time.monotonic() + 120
+        got, deadline = b"", time.monotonic() + 900
         while data not in got:
             assert time.monotonic() < deadline, f"wanted {data!r}, got {got!r}"
             try:
@@ -70,7 +70,7 @@ class Session:
                 time.sleep(0.01)
 
     def finish(self, want):
-        status = self.proc.wait(timeout=120)
+        status = self.proc.wait(timeout=900)
         assert status == want, f"status {status}, wanted {want}"
         after = termios.tcgetattr(self.sub)
         assert after == self.before, "the terminal was not put back"

@@ -4,7 +4,7 @@
 needs_machines
 tmp=$(mktemp -d)
 export HUSK_SNAPSHOT_STORE=$tmp/store
-h() { timeout -k 5 120 "$husk" --root "$tmp/state" "$@"; }
+h() { $patience "$husk" --root "$tmp/state" "$@"; }
 finish() {
 	for id in $(h list -q 2>/dev/null); do
 		[ "$failed" = 0 ] || h logs "$id" | tail -n 30
@@ -28,10 +28,5 @@ bundle() { # SCRIPT-FILE [MORE of process]
 JSON
 }
 waits_for() { # TEXT FILE
-	for _ in $(seq 3000); do
-		grep -q "$1" "$2" 2>/dev/null && return 0
-		sleep 0.1
-	done
-	fail "no '$1' in $2: $(tail -n 3 "$2")"
-	return 1
+	until_true grep -qs "$1" "$2" || fail "no '$1' in $2: $(tail -n 3 "$2")"
 }
