@@ -99,6 +99,7 @@ struct image {
 	uint64_t w[IMAGE_WORDS];
 	uint8_t *host_code; /* mapped, whole pages: hot, then cold; NULL: none */
 	const uint32_t *refs;
+	uint64_t next; /* in the arena: what lies before is a block's */
 };
 
 static int damaged(struct err *err)
@@ -227,28 +228,37 @@ static bool fix_exit(const struct image *im, struct op_exit *x, unsigned slots)
 	return true;
 }
 
-static bool fix_op(const struct image *im, struct op *op)
+/* @at: where the op's block lies, and before it its decoded instructions. */
+static bool fix_op(struct image *im, struct op *op, uint64_t at)
 {
+	uint64_t insn = (uint64_t)(uintptr_t)op->insn;
+
 	if (!fix_fn(im, &op->fn))
 		return false;
 	if (op->scale != OP_HAS_INSN)
 		return true;
-	return op->insn && fix_pointer(im, &op->insn, sizeof(struct insn)) &&
+	if (insn < im->next || insn > at || at - insn < sizeof(struct insn))
+		return false;
+	im->next = insn + sizeof(struct insn);
+	return fix_pointer(im, &op->insn, sizeof(struct insn)) &&
 	       fix_fn(im, (void *)(uintptr_t)&op->insn->exec);
 }
 
-static bool fix_block(const struct image *im, struct block *b, uint64_t room)
+/* The block at @at, which has what is behind the last one to itself. */
+static bool fix_block(struct image *im, struct block *b, uint64_t at)
 {
 	unsigned n = image_n_ops(b), slots = b->layout & BLOCK_SLOTS;
+	uint64_t len = sizeof(*b) + (n + 1 + slots) * sizeof(struct op);
 
-	if ((n + 1 + slots) * sizeof(struct op) > room - sizeof(*b) || slots == 2 ||
+	if (len > ARENA_START + im->w[IMAGE_W_ARENA] - at || slots == 2 ||
 	    (b->layout & BLOCK_CROSS) || !fix_fn(im, &b->ops[0].fn))
 		return false;
 	b->ops[0].block = b;
 	b->dead = false;
 	for (unsigned i = 1; i <= n; i++)
-		if (!fix_op(im, &b->ops[i]))
+		if (!fix_op(im, &b->ops[i], at))
 			return false;
+	im->next = at + len;
 	return fix_exit(im, (struct op_exit *)(void *)&b->ops[n + 1], slots);
 }
 
@@ -268,16 +278,17 @@ static bool enter_block(const struct image *im, struct block *b)
 	return true;
 }
 
-static bool take_blocks(const struct image *im)
+static bool take_blocks(struct image *im)
 {
 	const uint64_t end = ARENA_START + im->w[IMAGE_W_ARENA];
 
+	im->next = ARENA_START;
 	for (uint64_t i = 0; i < im->w[IMAGE_W_BLOCKS]; i++) {
 		uint64_t at = (uint64_t)im->refs[i] * ARENA_UNIT;
 		struct block *b = block_at(im->code, im->refs[i]);
 
-		if (at < ARENA_START || at + sizeof(*b) + 2 * sizeof(struct op) > end ||
-		    !fix_block(im, b, end - at) || !enter_block(im, b))
+		if (at < im->next || at + sizeof(*b) + 2 * sizeof(struct op) > end ||
+		    !fix_block(im, b, at) || !enter_block(im, b))
 			return false;
 	}
 	return true;

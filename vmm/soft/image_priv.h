@@ -9,10 +9,10 @@
 
 /*
  * The file: a page of little-endian words of 64 bits; host code that runs, and host code that
- * seldom does, both whole pages; the arena from ARENA_START on; u32 block_ref of each block. In the
- * arena stand for pointers: to the arena, offsets from struct block_cpu, 0 for NULL; to functions,
- * offsets from exe_base(), with IMAGE_FN_JIT from the start of host code; to guest memory, its
- * physical address.
+ * seldom does, both whole pages; the arena from ARENA_START on; u32 block_ref of each block. Blocks
+ * lie in the order of the list, each behind its decoded instructions. In the arena stand for
+ * pointers: to the arena, offsets from struct block_cpu, 0 for NULL; to functions, offsets from
+ * exe_base(), with IMAGE_FN_JIT from the start of host code; to guest memory, its physical address.
  */
 #define IMAGE_MAGIC   0x45444f434b535548ULL /* "HUSKCODE" */
 #define IMAGE_VERSION 1

@@ -321,6 +321,24 @@ static void offsets_are_checked_without_the_sums_too(void **state)
 	test_free(p);
 }
 
+/* Each block has its bytes to itself: one that reaches into another would be changed with it. */
+static void blocks_lie_behind_one_another(void **state)
+{
+	struct cpu *cpu = prepare(*state);
+	int AUTO_FD fd = save();
+	size_t len = length(fd), refs;
+	uint8_t *p = copy_of(fd, len);
+	uint32_t first;
+
+	refs = len - le64_load(p + 8 * IMAGE_W_BLOCKS) * sizeof(first);
+	first = le32_load(p + refs);
+	le32_store(p + refs, le32_load(p + refs + 4));
+	le32_store(p + refs + 4, first);
+	mend(p, len);
+	refused(cpu, p, len, -EBADMSG);
+	test_free(p);
+}
+
 static void another_program_or_cpu_is_told(void **state)
 {
 	struct cpu *cpu = prepare(*state);
@@ -350,6 +368,7 @@ int main(void)
 		TEST(what_is_made_after_enough_is_not_saved),
 		TEST(each_byte_and_each_length_counts),
 		TEST(offsets_are_checked_without_the_sums_too),
+		TEST(blocks_lie_behind_one_another),
 		TEST(another_program_or_cpu_is_told),
 	};
 
