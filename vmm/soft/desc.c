@@ -303,6 +303,16 @@ bool tss_stack(struct cpu *cpu, unsigned cpl, bool ext, uint16_t *ret_ss, uint64
 	return true;
 }
 
+bool seg_stack_holds(const struct hv_segment *ss, uint32_t start, unsigned n)
+{
+	uint32_t top = ss->attr & HV_SEG_DB ? 0xffffffff : 0xffff, last = start + n - 1;
+	bool down = (ss->attr & (DESC_CODE | DESC_CONFORMING)) == DESC_CONFORMING;
+
+	if (last < start)
+		return false;
+	return down ? start > ss->limit && last <= top : last <= ss->limit;
+}
+
 bool seg_check_inner_ss(struct cpu *cpu, uint16_t sel, unsigned cpl, bool ext, struct desc *ret)
 {
 	if (desc_is_null(sel))

@@ -133,6 +133,9 @@ void cpu_set_flags(struct cpu *cpu, uint32_t val);
 bool tss_stack(struct cpu *cpu, unsigned cpl, bool ext, uint16_t *ret_ss, uint64_t *ret_sp);
 bool tss_ist(struct cpu *cpu, unsigned ist, bool ext, uint64_t *ret_sp);
 
+/* Whether @n bytes from @start up lie within a stack segment, on one side of its limit. */
+bool seg_stack_holds(const struct hv_segment *ss, uint32_t start, unsigned n);
+
 /* SS for a change to inner level @cpl: #TS and #SS with @ext. */
 bool seg_check_inner_ss(struct cpu *cpu, uint16_t sel, unsigned cpl, bool ext, struct desc *ret);
 

@@ -253,12 +253,9 @@ static bool push_legacy(struct cpu *cpu, const struct hv_segment *ss, unsigned c
 	uint32_t mask = ss->attr & HV_SEG_DB ? 0xffffffff : 0xffff;
 	unsigned size = wide ? 4 : 2;
 	uint32_t start = (uint32_t)(*sp - n * size) & mask;
-	uint32_t last = start + n * size - 1;
-	bool down = (ss->attr & (DESC_CODE | DESC_CONFORMING)) == DESC_CONFORMING;
 	uint8_t buf[MAX_FRAME * 4];
 
-	if (down ? start <= ss->limit || last > mask || last < start
-		 : last > ss->limit || last < start) {
+	if (!seg_stack_holds(ss, start, n * size)) {
 		cpu_raise_err(cpu, VEC_SS, (cpl != cpu->cpl ? ss->selector & ~3U : 0) | ext);
 		return false;
 	}

@@ -198,6 +198,7 @@ static enum insn_result call_inner(struct cpu *cpu, const struct gate *g)
 	uint8_t frame[35 * 8] = { 0 };
 	uint64_t vals[4] = { cpu->next_rip, cpu->seg[HV_CS].selector, cpu->gpr[HV_RSP],
 			     cpu->seg[HV_SS].selector };
+	struct hv_segment new_ss;
 	struct desc ss = { 0 };
 	uint64_t sp, start;
 	uint16_t ss_sel;
@@ -222,7 +223,8 @@ static enum insn_result call_inner(struct cpu *cpu, const struct gate *g)
 	}
 	n = (unsigned)(p - frame);
 	start = lng ? sp - n : (sp - n) & (ss.attr & HV_SEG_DB ? 0xffffffff : 0xffff);
-	if (lng ? !mmu_canonical(start) : start + n - 1 > ss.limit)
+	new_ss = (struct hv_segment){ ss.base, ss.limit, ss_sel, ss.attr };
+	if (lng ? !mmu_canonical(start) : !seg_stack_holds(&new_ss, (uint32_t)start, n))
 		return fault(cpu, VEC_SS, lng ? 0 : ss_sel & ~3U);
 	/* In pieces of at most 64 bytes; a fault leaves garbage only below the inner stack. */
 	for (unsigned off = 0; off < n; off += 64)
