@@ -114,24 +114,7 @@ ap_long:
 	jmp 1b
 
 /* ---- traps: one entry a vector, a common frame (struct trap_frame), trap_dispatch() ---- */
-	.macro trap_entry vec
-	.balign 16
-	.if \vec == 8 || (\vec >= 10 && \vec <= 14) || \vec == 17 || \vec == 21
-	.else
-	pushq $0
-	.endif
-	pushq $\vec
-	jmp trap_common
-	.endm
-
-	.balign 16
-	.globl trap_entries
-trap_entries:
-	.set v, 0
-	.rept 256
-	trap_entry v
-	.set v, v + 1
-	.endr
+#include "traps.inc"
 
 trap_common:
 	pushq %rax

@@ -33,24 +33,7 @@ pvh_start:
 1:	hlt
 	jmp 1b
 
-	.macro trap_entry vec
-	.balign 16
-	.if \vec == 8 || (\vec >= 10 && \vec <= 14) || \vec == 17 || \vec == 21
-	.else
-	pushl $0
-	.endif
-	pushl $\vec
-	jmp trap_common
-	.endm
-
-	.balign 16
-	.globl trap_entries
-trap_entries:
-	.set v, 0
-	.rept 256
-	trap_entry v
-	.set v, v + 1
-	.endr
+#include "traps.inc"
 
 trap_common:
 	pusha
