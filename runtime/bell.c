@@ -34,6 +34,32 @@ struct bell {
 	uint8_t answer[BELL_ANSWER];
 };
 
+static void drop_idle(struct bells *bells)
+{
+	loop_watch_remove(&bells->idle);
+	fd_close(fd_steal(&bells->idle_fd));
+}
+
+/* The guest hangs up, or says what nobody has asked. */
+static void on_idle(void *opaque, uint32_t events)
+{
+	(void)events;
+	drop_idle(opaque);
+}
+
+/* An answered question's connection is good for another. */
+static void keep(struct bell *b)
+{
+	struct bells *bells = b->bells;
+
+	if (bells->idle_fd >= 0)
+		return;
+	loop_watch_remove(&b->watch);
+	bells->idle_fd = fd_steal(&b->fd);
+	if (loop_watch_add(bells->loop, &bells->idle, bells->idle_fd, EPOLLIN, on_idle, bells) < 0)
+		drop_idle(bells);
+}
+
 static void bell_free(struct bell *b)
 {
 	struct bell **at = &b->bells->first;
@@ -53,6 +79,8 @@ static void finish(struct bell *b, int result)
 	void *opaque = b->q.opaque;
 
 	memcpy(answer, b->answer, sizeof(answer));
+	if (result == 0)
+		keep(b);
 	bell_free(b);
 	fn(opaque, result, answer);
 }
@@ -111,18 +139,30 @@ static void begin_steps(struct bell *b)
 	b->deadline = clock_monotonic_ns() + b->q.timeout_ns / STEPS;
 }
 
+/* The one that is left, or another. */
+static int connect_to(struct bells *bells, int *ret_fd)
+{
+	int pair[2];
+
+	if (bells->idle_fd >= 0) {
+		loop_watch_remove(&bells->idle);
+		*ret_fd = fd_steal(&bells->idle_fd);
+		return 0;
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	*ret_fd = pair[1];
+	return vm_vsock_connect(bells->vm, INITX_DOORBELL_PORT, pair[0], NULL);
+}
+
 /* Connect and write; what fails shows at the deadline, which is then now. */
 static void ask(struct bell *b)
 {
 	uint8_t buf[4 * BELL_WORDS];
-	int pair[2];
 
 	b->deadline = clock_monotonic_ns();
 	b->n_steps = 1;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-		return;
-	b->fd = pair[1];
-	if (vm_vsock_connect(b->bells->vm, INITX_DOORBELL_PORT, pair[0], NULL) < 0)
+	if (connect_to(b->bells, &b->fd) < 0)
 		return;
 	for (size_t i = 0; i < b->q.n_words; i++)
 		le32_store(buf + 4 * i, b->q.words[i]);
@@ -174,6 +214,7 @@ int bells_init(struct bells *bells, struct loop *loop, struct err *err)
 	int r;
 
 	bells->loop = loop;
+	bells->idle_fd = -1;
 	r = loop_timer_init(loop, &bells->timer, on_timer, bells);
 	return r < 0 ? err_errno(err, -r, "doorbell") : 0;
 }
@@ -182,6 +223,8 @@ void bells_done(struct bells *bells)
 {
 	while (bells->first)
 		bell_free(bells->first);
-	if (bells->loop)
-		loop_timer_done(&bells->timer);
+	if (!bells->loop)
+		return;
+	drop_idle(bells);
+	loop_timer_done(&bells->timer);
 }

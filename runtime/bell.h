@@ -2,9 +2,10 @@
 /*
  * Questions to the guest's init, over its doorbell, without waiting for the answers.
  *
- * Theory of operation. Each question is a connection of its own. Its answer, the connection's end
+ * Theory of operation. Each question has a connection to itself. Its answer, the connection's end
  * or its deadline comes on the event loop and ends it: @fn is called exactly once for each, unless
- * bells_done() comes first. A guest that says nothing costs its caller no time. While the machine
+ * bells_done() comes first. One connection whose question was answered stays for the next: to make
+ * and end one takes the guest as long as the question. A guest that says nothing costs its caller no time. While the machine
  * is paused questions wait, and deadlines with them.
  */
 #ifndef RUNTIME_BELL_H
@@ -32,6 +33,8 @@ struct bells {
 	struct vm *vm; /* borrowed */
 	struct loop_timer timer;
 	struct bell *first;
+	int idle_fd; /* -1 for none */
+	struct loop_watch idle;
 	bool held;
 };
 

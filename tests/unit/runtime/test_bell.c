@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -226,6 +227,42 @@ static void fails_at_once_without_a_connection(void **state)
 	assert_int_equal(f->result[0], -ETIMEDOUT);
 }
 
+/* Nobody has asked for the first. */
+static void say_too_much(struct fixture *f)
+{
+	answer(0, 33);
+	answer(1, 44);
+}
+
+static void ask_two_more(struct fixture *f)
+{
+	uint8_t words[16];
+
+	ring(f, 2, ANSWER_NS);
+	ring(f, 3, ANSWER_NS);
+	assert_int_equal(n_guest_fds, 2);
+	assert_int_equal(read(guest_fds[0], words, 16), 16);
+	assert_int_equal(le32_load(words + 8), 2);
+	f->later = say_too_much;
+	answer(0, 22);
+}
+
+static void keeps_a_connection_for_the_next(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t words[8];
+
+	ring(f, 1, ANSWER_NS);
+	answer(0, 11);
+	f->later = ask_two_more;
+	run_until(f, 3);
+	assert_int_equal(f->answer[1], 22);
+	assert_int_equal(f->answer[2], 44);
+	/* That one's end, with what nobody has read. */
+	assert_int_equal(recv(guest_fds[0], words, 8, MSG_DONTWAIT), -1);
+	assert_int_equal(errno, ECONNRESET);
+}
+
 static void go_on(struct fixture *f)
 {
 	uint8_t words[8];
@@ -268,6 +305,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(notices_a_guest_that_hangs_up, setup, teardown),
 		cmocka_unit_test_setup_teardown(fails_at_once_without_a_connection, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(keeps_a_connection_for_the_next, setup, teardown),
 		cmocka_unit_test_setup_teardown(asks_when_the_machine_goes_on, setup, teardown),
 	};
 
