@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 /* Each disturbance is a mount or a rename of somebody else; a held lease says EAGAIN for longer. */
 #define OPEN_TRIES 10000
@@ -23,6 +25,13 @@ void fd_close(int fd)
 	if (fd >= 0)
 		close(fd);
 	errno = saved_errno;
+}
+
+bool fd_is_null(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }
 
 ssize_t fd_read_full(int fd, void *buf, size_t len)

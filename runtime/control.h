@@ -28,7 +28,8 @@ enum control_op {
 	CONTROL_KILL,	   /* arg0 signal, arg1 CONTROL_KILL_* */
 	CONTROL_PAUSE,
 	CONTROL_RESUME,
-	CONTROL_EXEC, /* text: process JSON; fds: 0, 1, 2, or the terminal; arg0 more, from 3 up */
+	/* text: process JSON; fds: 0, 1, 2, or the terminal; arg0 more, from 3 up; arg1 1 << i: fd i is /dev/null */
+	CONTROL_EXEC,
 	CONTROL_RESIZE, /* arg0 rows, arg1 columns */
 	CONTROL_STATS,	/* reply text: JSON */
 	CONTROL_REPLY,	/* arg0: 0 or negative errno; text: message or answer */

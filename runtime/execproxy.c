@@ -39,8 +39,10 @@ static int open_streams(struct execproxy *p, struct control_msg *m, struct err *
 	int r;
 
 	if (!p->terminal) {
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 3; i++) {
 			m->fds[m->n_fds++] = i;
+			m->arg1 |= fd_is_null(i) << i;
+		}
 		return 0;
 	}
 	r = console_open(p->rows, p->cols, &pair, err);

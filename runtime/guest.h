@@ -78,6 +78,7 @@ struct guest_process {
 	/* Taken over by start(), also when it fails. With a terminal all three are the host's side
 	 * of it and only the first counts. */
 	int fds[3];
+	unsigned null_fds; /* 1 << i: it is /dev/null, and the guest has one of its own */
 	unsigned rows, cols;
 	/* Its descriptors KEPT_FIRST and up; borrowed array, what it holds taken over as well. */
 	const int *kept;

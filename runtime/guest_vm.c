@@ -446,6 +446,8 @@ static int open_streams(struct guest *g, const struct guest_process *gp, struct 
 	unsigned n = s->cmd.terminal ? 1 : 3;
 
 	for (unsigned i = 0; i < n; i++) {
+		if (n == 3 && gp->null_fds & 1U << i)
+			continue;
 		s->cmd.ports[i] = guest_port_new(g, &s->ours[i]);
 		if (!s->cmd.ports[i])
 			return -EMFILE;

@@ -52,6 +52,7 @@ struct vmmproc {
 	unsigned boot_seconds;
 	int parent_fd, listen_fd, signal_fd;
 	int stdio[3];
+	unsigned null_fds; /* of them: 1 << i */
 	int tty; /* the terminal's slave, for its size */
 	bool ready, started, ended;
 	struct conn *starter; /* the connection that asked for START, while it waits */
@@ -151,7 +152,7 @@ static int print_hook_state(const struct vmmproc *vp, char **ret, struct err *er
 static void start_process(struct vmmproc *vp)
 {
 	const struct oci_process *p = vp->config->config->process;
-	struct guest_process gp = { .id = GUEST_INIT_ID, .process = p };
+	struct guest_process gp = { .id = GUEST_INIT_ID, .process = p, .null_fds = vp->null_fds };
 	struct conn *c = vp->starter;
 	AUTO_FREE char *hook_state = NULL;
 	struct err err = { 0 };
@@ -193,7 +194,7 @@ static void serve_start(struct conn *c)
 static void serve_exec(struct conn *c, struct control_msg *m)
 {
 	CLEANUP(oci_config_freep) struct oci_config *config = NULL;
-	struct guest_process gp = { .id = ++c->vp->last_id };
+	struct guest_process gp = { .id = ++c->vp->last_id, .null_fds = (unsigned)m->arg1 };
 	struct err err = { 0 };
 	int r = oci_process_parse(m->text, m->len, "process", &config, &err);
 	unsigned want, n_kept = (unsigned)m->arg0;
@@ -630,6 +631,7 @@ static int open_stdio(struct vmmproc *vp, struct err *err)
 			vp->stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
 			if (vp->stdio[i] < 0)
 				return err_errno(err, errno, "standard stream %d", i);
+			vp->null_fds |= (unsigned)fd_is_null(i) << i;
 		}
 		return 0;
 	}

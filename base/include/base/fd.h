@@ -3,6 +3,7 @@
 #ifndef BASE_FD_H
 #define BASE_FD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -31,6 +32,9 @@ static inline int fd_steal(int *fd)
 	*fd = -1;
 	return ret;
 }
+
+/* Whether it is /dev/null. */
+bool fd_is_null(int fd);
 
 /**
  * fd_read_full() - Read up to @len bytes, going on after short reads and EINTR
