@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -118,11 +119,11 @@ static void enable_controllers(int dir)
 }
 
 /* One directory in @parent. Return: it, open; -ENOENT when the parent is gone meanwhile. */
-static int make_dir(int parent, const char *name, const char *controller, enum layout layout)
+static int make_dir(int parent, const char *name, const char *controller)
 {
 	int fd;
 
-	if (layout == LAYOUT_V2)
+	if (!controller)
 		enable_controllers(parent);
 	if (mkdirat(parent, name, MADE_MODE) < 0 && errno != EEXIST)
 		return -errno;
@@ -134,7 +135,7 @@ static int make_dir(int parent, const char *name, const char *controller, enum l
 	return fd;
 }
 
-static int make_dirs_once(const char *controller, const char *path, enum layout layout)
+static int make_dirs_once(const char *controller, const char *path)
 {
 	char dir[PATH_MAX], *name, *rest;
 	int r = dir_of(dir, controller, "");
@@ -147,7 +148,7 @@ static int make_dirs_once(const char *controller, const char *path, enum layout 
 		return -errno;
 	snprintf(dir, sizeof(dir), "%s", path);
 	for (name = strtok_r(dir, "/", &rest); name; name = strtok_r(NULL, "/", &rest)) {
-		r = make_dir(at, name, controller, layout);
+		r = make_dir(at, name, controller);
 		if (r < 0)
 			return r;
 		fd_close(at);
@@ -157,12 +158,11 @@ static int make_dirs_once(const char *controller, const char *path, enum layout 
 }
 
 /* Another container's end may remove a directory above between our steps. */
-static int make_dirs(const char *controller, const char *path, enum layout layout)
+static int make_dirs(const char *controller, const char *path)
 {
 	int r;
 
-	for (int i = 0; (r = make_dirs_once(controller, path, layout)) == -ENOENT && i < MAKE_TRIES;
-	     i++)
+	for (int i = 0; (r = make_dirs_once(controller, path)) == -ENOENT && i < MAKE_TRIES; i++)
 		;
 	return r;
 }
@@ -178,13 +178,13 @@ static bool is_mounted(const char *controller)
 }
 
 /* Moves the calling thread. On v1 "tasks" with 0 spares the kernel a wait for all CPUs. */
-static int move_in(const char *controller, const char *path, enum layout layout)
+static int move_in(const char *controller, const char *path)
 {
 	char dir[PATH_MAX];
 
 	if (dir_of(dir, controller, path) < 0)
 		return -ENAMETOOLONG;
-	return write_text(dir, layout == LAYOUT_V1 ? "tasks" : "cgroup.procs", "0");
+	return write_text(dir, controller ? "tasks" : "cgroup.procs", "0");
 }
 
 /* ---- limits ---- */
@@ -478,19 +478,19 @@ static int name_path(const struct oci_config *config, const struct statedir *dir
 	return 0;
 }
 
-/* Does something for each hierarchy. */
-static int for_each(int (*fn)(const char *controller, const char *path, enum layout layout),
-		    const char *path, struct err *err)
+/* Does something for each hierarchy; on v2 there is one, and no controller to name it by. */
+static int for_each(int (*fn)(const char *controller, const char *path), const char *path,
+		    struct err *err)
 {
 	enum layout layout = find_layout();
-	int r = layout == LAYOUT_V2 ? fn(NULL, path, layout) : 0;
+	int r = layout == LAYOUT_V2 ? fn(NULL, path) : 0;
 
 	if (r < 0)
 		return err_errno(err, -r, "cgroup '%s'", path);
 	for (unsigned i = 0; layout == LAYOUT_V1 && i < ARRAY_LEN(v1_controllers); i++) {
 		if (!is_mounted(v1_controllers[i]))
 			continue;
-		r = fn(v1_controllers[i], path, layout);
+		r = fn(v1_controllers[i], path);
 		if (r < 0)
 			return err_errno(err, -r, "cgroup '%s' in hierarchy '%s'", path,
 					 v1_controllers[i]);
@@ -514,11 +514,10 @@ static int without(int r, const struct err *why, struct err *err)
 }
 
 /* Who removes a cgroup ends whoever is in it: nobody else's may be in a container's. */
-static int check_free(const char *controller, const char *path, enum layout layout)
+static int check_free(const char *controller, const char *path)
 {
 	char dir[PATH_MAX], name[PATH_MAX + 80], text[16];
 
-	(void)layout;
 	if (dir_of(dir, controller, path) < 0)
 		return -ENAMETOOLONG;
 	if (read_text(dir, "cgroup.procs", text, sizeof(text)) < 0 || !text[0])
@@ -526,6 +525,83 @@ static int check_free(const char *controller, const char *path, enum layout layo
 	/* A user who may not enter it goes without one. */
 	snprintf(name, sizeof(name), "%s/cgroup.procs", dir);
 	return access(name, W_OK) < 0 ? 0 : -EBUSY;
+}
+
+static int check_all_free(const char *path, struct err *err)
+{
+	int r = for_each(check_free, path, err);
+
+	return r == -EBUSY ? err_advise(err, r,
+					"others' processes are in it: name another by "
+					"linux.cgroupsPath")
+			   : r;
+}
+
+/* ---- whose it is while nobody is in it ---- */
+
+/* The directory whose lock stands for all of them. */
+static int first_dir(char *buf, const char *path)
+{
+	enum layout layout = find_layout();
+
+	if (layout == LAYOUT_V2)
+		return dir_of(buf, NULL, path);
+	for (unsigned i = 0; layout == LAYOUT_V1 && i < ARRAY_LEN(v1_controllers); i++) {
+		if (is_mounted(v1_controllers[i]))
+			return dir_of(buf, v1_controllers[i], path);
+	}
+	return -ENOENT;
+}
+
+/* Return: the locked directory; -EBUSY another has the lock; -ENOENT it is not there. */
+static int lock_dir(const char *path)
+{
+	char dir[PATH_MAX];
+	struct stat st, now;
+	int r = first_dir(dir, path);
+	int AUTO_FD fd = r < 0 ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (r < 0 || fd < 0)
+		return r < 0 ? r : -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	/* It may have been removed meanwhile, and made anew. */
+	if (fstat(fd, &st) < 0 || stat(dir, &now) < 0 || st.st_ino != now.st_ino)
+		return -ENOENT;
+	return fd_steal(&fd);
+}
+
+void cgroup_unclaim(int claim)
+{
+	if (claim < 0)
+		return;
+	/* A process that was forked meanwhile has the descriptor too. */
+	flock(claim, LOCK_UN);
+	fd_close(claim);
+}
+
+/* Make it, and be the one who did. Return: 0; -EBUSY; negative errno. */
+static int make_and_claim(const char *path, int *ret_claim, struct err *err)
+{
+	int r = for_each(make_dirs, path, err), claim = -ENOENT;
+
+	for (int i = 0; r == 0 && (claim = lock_dir(path)) == -ENOENT && i < MAKE_TRIES; i++)
+		r = for_each(make_dirs, path, err);
+	if (r < 0)
+		return r;
+	if (claim == -EBUSY)
+		return err_advise(err,
+				  err_set(err, -EBUSY,
+					  "cgroup '%s': another container is being made in it", path),
+				  "name another by linux.cgroupsPath");
+	if (claim < 0)
+		return err_errno(err, -claim, "lock cgroup '%s'", path);
+	r = check_all_free(path, err);
+	if (r < 0)
+		cgroup_unclaim(claim);
+	else
+		*ret_claim = claim;
+	return r;
 }
 
 int cgroup_name(const struct oci_config *config, const struct statedir *dir, char **ret,
@@ -539,27 +615,33 @@ int cgroup_name(const struct oci_config *config, const struct statedir *dir, cha
 		return 0;
 	if (name_path(config, dir, path, sizeof(path)) < 0)
 		return err_set(err, -ENAMETOOLONG, "linux.cgroupsPath is too long");
-	r = for_each(check_free, path, err);
+	r = check_all_free(path, err);
 	if (r < 0)
-		return r == -EBUSY ? err_advise(err, r,
-						"others' processes are in it: name another by "
-						"linux.cgroupsPath")
-				   : r;
+		return r;
 	*ret = strdup(path);
 	return *ret ? 0 : err_set(err, -ENOMEM, "cgroup: no memory");
 }
 
-int cgroup_create(const struct oci_config *config, const char *path, struct err *err)
+int cgroup_create(const struct oci_config *config, const char *path, int *ret_claim,
+		  struct err *err)
 {
 	const struct oci_resources *res = config->lnx ? config->lnx->resources : NULL;
 	struct err why = { 0 };
-	int r = for_each(make_dirs, path, &why);
+	int claim = -1, r = make_and_claim(path, &claim, &why);
 
+	if (r == -EBUSY)
+		return err_set(err, r, "%s", why.msg);
 	if (r == 0)
 		r = set_limits(path, res, &why);
-	if (r == 0)
+	if (r == 0) {
+		*ret_claim = claim;
 		return 1;
-	cgroup_remove(path, NULL);
+	}
+	if (claim >= 0)
+		cgroup_remove(path, NULL);
+	else
+		cgroup_remove_unused(path);
+	cgroup_unclaim(claim);
 	return without(r, &why, err);
 }
 
@@ -633,12 +715,11 @@ static void remove_parents(char *dir, size_t top)
 	}
 }
 
-static int remove_dirs(const char *controller, const char *path, enum layout layout)
+static int remove_dirs(const char *controller, const char *path)
 {
 	char dir[PATH_MAX];
 	int r = dir_of(dir, controller, path);
 
-	(void)layout;
 	if (r == 0)
 		r = remove_dir(dir);
 	if (r == 0)
@@ -652,6 +733,25 @@ int cgroup_remove(const char *path, struct err *err)
 	int r = path && path[0] ? for_each(remove_dirs, path, &why) : 0;
 
 	return r < 0 ? err_set(err, r, "remove %s", why.msg) : 0;
+}
+
+void cgroup_remove_unused(const char *path)
+{
+	const struct timespec wait = { .tv_nsec = REMOVE_WAIT_NS };
+
+	for (int i = 0; path && path[0] && i < REMOVE_TRIES; i++) {
+		int claim = lock_dir(path), r = claim;
+
+		if (claim >= 0) {
+			r = for_each(check_free, path, NULL);
+			if (r == 0)
+				cgroup_remove(path, NULL);
+			cgroup_unclaim(claim);
+		}
+		if (r != -EBUSY)
+			return;
+		nanosleep(&wait, NULL);
+	}
 }
 
 int cgroup_read_u64(const char *path, const char *controller, const char *v1_file,

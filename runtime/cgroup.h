@@ -12,7 +12,8 @@
  *
  * Directories above the container's are made if need be, marked by their sticky bit, and removed
  * with the last container in them. Nobody holds a lock for that: each step of making goes from an
- * open directory, so that it fails when that is gone, and begins anew then.
+ * open directory, so that it fails when that is gone, and begins anew then. The container's own is
+ * locked by who makes it until the process is in it: of two with one path one is refused.
  */
 #ifndef RUNTIME_CGROUP_H
 #define RUNTIME_CGROUP_H
@@ -46,11 +47,15 @@ int cgroup_name(const struct oci_config *config, const struct statedir *dir, cha
 
 /**
  * cgroup_create() - Make the directories and set the limits
+ * @ret_claim:	For cgroup_unclaim() when a process is in it: until then no other container is made there
  *
  * The path is on record by then, so that what a killed create leaves can be found.
- * Return: 1; 0 not allowed to this user, who goes without; negative errno with nothing left.
+ * Return: 1; 0 not allowed to this user, who goes without; -EBUSY it is another container's, or is
+ * becoming that; negative errno with nothing left.
  */
-int cgroup_create(const struct oci_config *config, const char *path, struct err *err);
+int cgroup_create(const struct oci_config *config, const char *path, int *ret_claim,
+		  struct err *err);
+void cgroup_unclaim(int claim); /* -1 is fine */
 
 /* The directory on v2, for a process to be born in. Return: the descriptor; -1. @path NULL: -1. */
 int cgroup_open(const char *path);
@@ -68,6 +73,12 @@ int cgroup_update(const char *path, const struct oci_resources *res, struct err 
 
 /* Remove the directories and what was made above; what is gone is no error. @path NULL: nothing. */
 int cgroup_remove(const char *path, struct err *err);
+
+/*
+ * As that, for a create that was killed before its process was on record: what is another container's
+ * by now stays, and whoever is in it. A process of its own ends when it notices.
+ */
+void cgroup_remove_unused(const char *path);
 
 /* A number in a file of the cgroup, for events. Return: 0; negative errno. */
 int cgroup_read_u64(const char *path, const char *controller, const char *v1_file,

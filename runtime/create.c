@@ -50,6 +50,7 @@ struct making {
 	enum snapshot_mode snapshot;
 	bool has_maker; /* the VMM, of a snapshot */
 	int restore_fd; /* of the directory with a checkpoint, or -1 */
+	int claim;	/* to the cgroup, until the VMM is in it */
 	struct created result;
 };
 
@@ -383,9 +384,10 @@ static int receive_terminal(struct making *m, struct err *err)
 /* Its name is on record by now, as the pid will be: delete finds what a killed create leaves. */
 static int make_cgroup(struct making *m, struct err *err)
 {
-	int r = m->state.cgroup ? cgroup_create(m->config, m->state.cgroup, err) : 1;
+	int r = m->state.cgroup ? cgroup_create(m->config, m->state.cgroup, &m->claim, err) : 1;
 
-	if (r == 0) {
+	/* Not ours: there is nothing of it to be removed. */
+	if (r <= 0) {
 		free(m->state.cgroup);
 		m->state.cgroup = NULL;
 	}
@@ -418,6 +420,8 @@ static int bring_up(struct making *m, struct err *err)
 	if (r == 0)
 		r = wait_note(m, VMMPROC_NAMESPACES, err);
 	if (r == 0)
+		cgroup_unclaim(fd_steal(&m->claim));
+	if (r == 0)
 		r = receive_terminal(m, err);
 	if (r == 0)
 		r = run_create_hooks(m, err);
@@ -447,6 +451,7 @@ static void take_back(struct making *m)
 			;
 	}
 	cgroup_remove(m->state.cgroup, NULL);
+	cgroup_unclaim(fd_steal(&m->claim));
 	if (m->vmm > 0)
 		network_release(m->config, NULL);
 	if (m->dir.fd >= 0)
@@ -461,6 +466,7 @@ int container_create(const struct create_options *opt, struct created *ret, stru
 			    .terminal_fd = -1,
 			    .restore_fd = -1,
 			    .vmm = -1,
+			    .claim = -1,
 			    .result = { .terminal = -1, .start_fd = -1 } };
 	/* First: what is opened here would take the place of a descriptor that is not there. */
 	int r = kept_check(opt->n_preserve_fds, err);

@@ -227,7 +227,9 @@ static int remove_all(struct statedir *dir, struct oci_state *state, struct err 
 	struct err later = { 0 };
 
 	/* What was begun is finished, whatever fails on the way. */
-	if (cgroup_remove(state->cgroup, &later) < 0)
+	if (state->pid <= 0)
+		cgroup_remove_unused(state->cgroup);
+	else if (cgroup_remove(state->cgroup, &later) < 0)
 		log_warn("%s, ignoring", later.msg);
 	if (load_config(dir, &config, &later) < 0 || network_release(config, &later) < 0)
 		log_warn("%s, ignoring", later.msg);
