@@ -97,6 +97,7 @@ int kvm_assist_run(struct hv_vcpu *vcpu, enum kvm_assist_reason reason, struct e
 	if (r < 0)
 		return err_wrap(err, r, "an instruction that KVM can't emulate, at %#llx",
 				(unsigned long long)s.rip);
+	soft_single_tsc(soft, s.tsc);
 	/* What is delivered may lead to an entry: what stands there is for us too. */
 	for (unsigned i = 0; i == 0 || (i < MAX_STEPS && kvm_entry_at(vcpu, s.rip)); i++) {
 		vcpu->stats.n_assists++;

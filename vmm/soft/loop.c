@@ -253,6 +253,13 @@ bool soft_single(struct hv_vcpu *v)
 	return deliver_own(cpu);
 }
 
+void soft_single_tsc(struct hv_vcpu *v, uint64_t tsc)
+{
+	struct soft_clock *clock = v->cpu.vm->clock;
+
+	v->cpu.tsc_offset = tsc - soft_clock_ns_to_tsc(clock, soft_clock_ns(clock));
+}
+
 void soft_run(struct hv_vcpu *v, struct hv_exit *ret)
 {
 	struct soft_clock *clock = v->cpu.vm->clock;

@@ -4,6 +4,7 @@
 #define SOFT_SINGLE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct hv_vcpu;
 
@@ -16,5 +17,11 @@ struct hv_vcpu;
  * Return: false after a triple fault.
  */
 bool soft_single(struct hv_vcpu *vcpu);
+
+/*
+ * Before that: what the vCPU's TSC is now. The state's is of the moment at which this machine stood still first,
+ * and it never runs. Context: the vCPU's thread.
+ */
+void soft_single_tsc(struct hv_vcpu *vcpu, uint64_t tsc);
 
 #endif

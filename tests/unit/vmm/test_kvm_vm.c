@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "boot/boot.h"
 #include "kvm/kvm.h"
 #include "machine/cpumodel.h"
@@ -708,6 +709,31 @@ static void what_kvm_cannot_emulate_still_runs(void **state)
 		assert_int_equal(stats.n_assists, 0);
 }
 
+/* Of a KVM that lacks RDTSCP the software CPU tells the time, and it is one time. */
+static void the_time_goes_on_in_an_assist(void **state)
+{
+	struct fixture *f = *state;
+	struct hv_vcpu_state s, before;
+	uint64_t last = 0, now;
+
+	for (unsigned i = 0; i < 3; i++) {
+		const uint64_t until = clock_monotonic_ns() + 200 * NSEC_PER_MSEC;
+
+		/* rdtscp; out %al, $0 */
+		LOAD(f, &s, 0x0f, 0x01, 0xf9, 0xe6, 0);
+		hv_kvm_ops.get_state(f->vcpu, &before);
+		run(f, &s);
+		const uint64_t told = s.gpr[HV_RDX] << 32 | (uint32_t)s.gpr[HV_RAX];
+
+		assert_true(told > last);
+		assert_true(before.tsc <= told && told <= s.tsc);
+		last = told;
+		do
+			now = clock_monotonic_ns();
+		while (now < until);
+	}
+}
+
 static void the_probe_judges_in_time(void **state)
 {
 	struct probe_result probe;
@@ -745,6 +771,7 @@ int main(void)
 		T(interrupts_of_ring_3_reach_their_gates),
 		T(an_assist_keeps_the_upper_halves_of_vector_registers),
 		T(what_kvm_cannot_emulate_still_runs),
+		T(the_time_goes_on_in_an_assist),
 		T(the_probe_judges_in_time),
 	};
 	struct err err = { 0 };
