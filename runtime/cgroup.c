@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "storepath.h"
+#include "vmm/hv.h"
 
 #define CGROUP_ROOT	   "/sys/fs/cgroup"
 #define CGROUP2_MAGIC	   0x63677270
@@ -28,7 +29,6 @@
 #define REMOVE_WAIT_NS	   20000000
 
 #define OVERHEAD_BASE	   (96 * MIB)
-#define OVERHEAD_VCPU	   (96 * MIB) /* the software CPU's arenas: 64 MiB decoded, 32 translated */
 #define OVERHEAD_MAX_VCPUS 32
 
 static const char *const v1_controllers[] = { "cpu",	 "cpuacct", "cpuset",	"memory",
@@ -247,7 +247,9 @@ uint64_t cgroup_overhead(void)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-	return OVERHEAD_BASE + (uint64_t)MAX(1, MIN(n, OVERHEAD_MAX_VCPUS)) * OVERHEAD_VCPU;
+	/* Which back end it will be is not known, and update may come to another. */
+	return OVERHEAD_BASE +
+	       (uint64_t)MAX(1, MIN(n, OVERHEAD_MAX_VCPUS)) * hv_soft_ops.vcpu_bytes;
 }
 
 static int64_t with_overhead(int64_t limit)

@@ -6,6 +6,10 @@
 
 #include "soft/cpu.h"
 
+/* Of each vCPU: decoded code, and host code. */
+#define CODE_ARENA_BYTES (64ULL << 20)
+#define JIT_ARENA_BYTES	 (32ULL << 20) /* right behind: host code knows the distance */
+
 /* Per VM: which pages hold decoded code. Sets vm->code; after vm->mem is complete. */
 int block_vm_new(struct soft_vm *vm, struct err *err);
 void block_vm_free(struct soft_vm *vm);

@@ -59,8 +59,6 @@ _Static_assert(offsetof(struct block, ops) == ARENA_UNIT, "ops begin a cache lin
 #define BLOCK_HASH_BITS	 15
 #define PAGE_HASH_BITS	 12
 #define SLOW_CACHE_BITS	 8
-#define CODE_ARENA_BYTES (64ULL << 20)
-#define JIT_ARENA_BYTES	 (32ULL << 20) /* right behind: host code knows the distance */
 #define INVAL_QUEUE	 32
 
 struct jump_entry {

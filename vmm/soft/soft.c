@@ -312,6 +312,7 @@ static void *irqchip_obj(struct hv_vm *vm)
 
 const struct hv_ops hv_soft_ops = {
 	.name = "soft",
+	.vcpu_bytes = CODE_ARENA_BYTES + JIT_ARENA_BYTES,
 	.vm_new = vm_new,
 	.vm_free = vm_free,
 	.set_gsi = set_gsi,

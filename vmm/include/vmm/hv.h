@@ -166,7 +166,8 @@ struct hv_ioevent {
 };
 
 struct hv_ops {
-	const char *name; /* "soft", "kvm" */
+	const char *name;    /* "soft", "kvm" */
+	uint64_t vcpu_bytes; /* of host memory that a vCPU may fill with what it makes of guest code */
 
 	/*
 	 * TSC rate that guests of this back end see when @wanted_khz is asked for: the table's tsc_khz
