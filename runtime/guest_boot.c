@@ -208,12 +208,16 @@ static int build_tree(const struct guest_config *gc, const struct rootfs_mount *
 		.rootfs = gc->rootfs, .readonly = false, .mounts = binds, .n_mounts = n
 	};
 	CLEANUP(rootfs_plan_freep) struct rootfs_plan *plan = NULL;
-	char stage[] = "/tmp/husk-stage.XXXXXX";
+	const char *tmp = getenv("TMPDIR");
+	char stage[PATH_MAX];
 	int r;
 
 	r = rootfs_plan_new(&spec, &plan, err);
 	if (r < 0)
 		return r;
+	r = snprintf(stage, sizeof(stage), "%s/husk-stage.XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
+	if (r >= (int)sizeof(stage))
+		return err_set(err, -ENAMETOOLONG, "TMPDIR is too long");
 	if (!mkdtemp(stage))
 		return err_errno(err, errno, "mkdir '%s'", stage);
 	r = rootfs_plan_apply(plan, stage, err);

@@ -364,7 +364,8 @@ static int entry_fill(const char *store, const char *name, struct kernelstore_en
 
 	if (!name_ok(name) || join(path, sizeof(path), NULL, store, name) < 0)
 		return -EINVAL;
-	snprintf(ret->name, sizeof(ret->name), "%s", name);
+	/* As long as name_ok() allows. */
+	snprintf(ret->name, sizeof(ret->name), "%.*s", KERNELSTORE_NAME_MAX - 1, name);
 	strncat(path, "/vmlinux", sizeof(path) - strlen(path) - 1);
 	if (access(path, R_OK) < 0)
 		return -ENOENT;
