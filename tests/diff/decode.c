@@ -200,8 +200,8 @@ static bool invalid_when_run(const struct insn *in)
 }
 
 /*
- * 16-bit near branches in 64-bit code, which AMD's processors have, while Intel's ignore the
- * prefix; UD0 and UD1, which have a ModRM byte with Intel.
+ * 16-bit near branches in 64-bit code, which AMD's processors and ours have, while Intel's ignore
+ * the prefix; UD0 and UD1, which have a ModRM byte with Intel's and ours.
  */
 static bool differs_by_vendor(const uint8_t *b, unsigned op, unsigned map, const struct insn *in)
 {
@@ -209,7 +209,8 @@ static bool differs_by_vendor(const uint8_t *b, unsigned op, unsigned map, const
 
 	if (map == 1 && (c == 0xb9 || c == 0xff))
 		return in->exec != exec_ud; /* not decoded to its end */
-	if (mode->mode != CPU_LONG64 || !(in->prefixes & INSN_PFX_66) || (in->rex & 8))
+	if (mode->mode != CPU_LONG64 || !(in->prefixes & INSN_PFX_66) || (in->rex & 8) ||
+	    __builtin_cpu_is("amd"))
 		return false;
 	if (map == 1)
 		return (c & 0xf0) == 0x80;
@@ -267,7 +268,7 @@ static void check(const uint8_t b[16], unsigned op, unsigned map)
 	}
 	if (res == DECODE_GP) { /* too long */
 		found_whole(b, 16, &vector);
-		if (vector != 13)
+		if (vector != 13 && !(vector == 6 && is_foreign(b, op, map)))
 			report(b, "too long", vector, 13);
 		return;
 	}

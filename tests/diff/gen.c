@@ -102,11 +102,11 @@ uint8_t gen_accept_integer(const struct insn *in)
 
 	if (in->op == OP_BSWAP && in->op_size == 2)
 		return 0; /* undefined */
-	/* 16-bit near branches in 64-bit mode differ between vendors, and so does LOOPE with REPNE
-	 */
+	/* LOOPE with REPNE differs between vendors, and so do 16-bit near branches in 64-bit mode */
 	if (in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL || in->op == OP_RET ||
 	    in->op == OP_LOOP)
-		if (in->prefixes & (INSN_PFX_66 | INSN_PFX_F2 | INSN_PFX_F3))
+		if ((in->prefixes & (INSN_PFX_F2 | INSN_PFX_F3)) ||
+		    ((in->prefixes & INSN_PFX_66) && !__builtin_cpu_is("amd")))
 			return 0;
 	return is(in, mine, sizeof(mine) / sizeof(mine[0]));
 }

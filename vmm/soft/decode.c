@@ -321,6 +321,13 @@ static const struct opdef *lookup(struct dec *d, uint8_t b)
 	return &decode_map_1[b];
 }
 
+/* With 66 near branches are 16-bit ones even in 64-bit code: AMD's processors have them. */
+static bool is_near_branch(const struct opdef *def)
+{
+	return def->op == OP_JCC || def->op == OP_JMP || def->op == OP_CALL || def->op == OP_RET ||
+	       def->op == OP_LOOP;
+}
+
 static void set_sizes(struct dec *d, const struct opdef *def)
 {
 	struct insn *in = d->in;
@@ -329,7 +336,7 @@ static void set_sizes(struct dec *d, const struct opdef *def)
 	if (d->long64) {
 		in->addr_size = p67 ? 4 : 8;
 		if (def->flags & D_F64)
-			in->op_size = 8;
+			in->op_size = p66 && !(in->rex & 8) && is_near_branch(def) ? 2 : 8;
 		else if ((in->rex & 8) && !(def->flags & D_MAX4))
 			in->op_size = 8;
 		else if (def->flags & D_D64)

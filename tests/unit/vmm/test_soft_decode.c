@@ -68,6 +68,19 @@ static void a_rex_prefix_counts_only_before_the_opcode(void **state)
 	assert_int_equal(in.op_size, 8);
 }
 
+static void near_branches_can_be_16_bit_as_amd_has_them(void **state)
+{
+	struct insn in;
+
+	assert_int_equal(DECODE(CPU_LONG64, ALL, "\x66\xe8\x34\x12\0\0", &in), DECODE_OK);
+	assert_int_equal(in.len, 4);
+	assert_int_equal(in.op_size, 2);
+	/* REX.W has the last word: what compilers put before calls to pad them */
+	assert_int_equal(DECODE(CPU_LONG64, ALL, "\x66\x66\x48\xe8\x34\x12\0\0", &in), DECODE_OK);
+	assert_int_equal(in.len, 8);
+	assert_int_equal(in.op_size, 8);
+}
+
 static void decodes_16_and_32_bit_code(void **state)
 {
 	struct insn in;
@@ -242,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decodes_operands_of_64_bit_code),
 		cmocka_unit_test(a_rex_prefix_counts_only_before_the_opcode),
+		cmocka_unit_test(near_branches_can_be_16_bit_as_amd_has_them),
 		cmocka_unit_test(decodes_16_and_32_bit_code),
 		cmocka_unit_test(refuses_illegal_encodings),
 		cmocka_unit_test(features_gate_encodings),

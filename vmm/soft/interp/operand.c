@@ -296,6 +296,8 @@ bool stack_probe(struct cpu *cpu, uint64_t sp, unsigned size)
 bool branch_check(struct cpu *cpu, uint64_t *rip, unsigned size)
 {
 	if (cpu->mode == CPU_LONG64) {
+		if (size == 2)
+			*rip &= 0xffff;
 		if (mmu_canonical(*rip))
 			return true;
 	} else {

@@ -106,6 +106,13 @@ static struct block *return_block(struct cpu *cpu, const struct jit *j, struct j
 				      host + (call->off - caller->block->ops[0].off) + call->len));
 }
 
+/* A branch that leaves the upper bits of the target out: its block's exits say nothing of it. */
+static bool is_near16(const struct insn *in)
+{
+	return in->op_size == 2 &&
+	       (in->op == OP_JCC || in->op == OP_JMP || in->op == OP_CALL || in->op == OP_RET);
+}
+
 /* How the last part goes on, and to which block; NULL: the trace ends with it. */
 static struct block *next_block(struct cpu *cpu, struct jit *j)
 {
@@ -114,6 +121,8 @@ static struct block *next_block(struct cpu *cpu, struct jit *j)
 	const struct op *last = j->op[j->n - 1], *head;
 	const struct op_exit *x;
 
+	if (is_near16(in))
+		return NULL;
 	switch (in->op) {
 	case OP_RET: return in->imm ? NULL : return_block(cpu, j, p);
 	case OP_JMP:
