@@ -239,15 +239,27 @@ static int place_container_init(struct guest_vm *g, const struct guest_values *v
 	return place_program(g, GUEST_CONTAINER, &v, false, err);
 }
 
-static bool wait_ready(struct guest_vm *g)
+/* The next news, or a second without: as many as @left, which a frozen host does not use up. */
+static bool news_locked(struct guest_vm *g, unsigned *left)
 {
 	struct timespec until;
+
+	if (!*left)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
+	if (pthread_cond_clockwait(&g->cond, &g->lock, CLOCK_MONOTONIC, &until) != 0)
+		--*left;
+	return true;
+}
+
+static bool wait_ready(struct guest_vm *g)
+{
+	unsigned left = BOOT_TIMEOUT;
 	bool ready;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += BOOT_TIMEOUT;
 	pthread_mutex_lock(&g->lock);
-	while (!g->ready && pthread_cond_timedwait(&g->cond, &g->lock, &until) == 0)
+	while (!g->ready && news_locked(g, &left))
 		;
 	ready = g->ready;
 	pthread_mutex_unlock(&g->lock);
@@ -422,7 +434,7 @@ int guest_vm_program(struct guest_vm *g, enum guest_program which,
 		     const struct guest_values *values, const void *chunks, size_t chunks_len)
 {
 	struct err err = { 0 };
-	struct timespec until;
+	unsigned left = BOOT_TIMEOUT;
 	uint64_t n_done;
 	int r;
 
@@ -442,10 +454,8 @@ int guest_vm_program(struct guest_vm *g, enum guest_program which,
 	}
 	if (which == GUEST_CONTAINER)
 		return wait_ready(g) ? 0 : -ETIMEDOUT;
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += BOOT_TIMEOUT;
 	pthread_mutex_lock(&g->lock);
-	while (g->n_done == n_done && pthread_cond_timedwait(&g->cond, &g->lock, &until) == 0)
+	while (g->n_done == n_done && news_locked(g, &left))
 		;
 	r = g->n_done == n_done ? -ETIMEDOUT : g->done[n_done % GUEST_MAX_DONE].result;
 	pthread_mutex_unlock(&g->lock);
@@ -491,18 +501,10 @@ bool guest_vm_forget(struct guest_vm *g, uint32_t id)
 bool guest_vm_wait(struct guest_vm *g, uint32_t id, unsigned timeout_ms, struct guest_done *ret)
 {
 	const struct guest_done *found;
-	struct timespec until;
+	unsigned left = timeout_ms / 1000;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&g->lock);
-	while (!(found = find_done_locked(g, id)) &&
-	       pthread_cond_timedwait(&g->cond, &g->lock, &until) == 0)
+	while (!(found = find_done_locked(g, id)) && news_locked(g, &left))
 		;
 	if (found)
 		*ret = *found;

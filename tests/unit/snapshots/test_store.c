@@ -368,7 +368,7 @@ static void removing_and_replacing_are_not_disturbed(void **state)
 	const pid_t others[] = { disturb(f, sweep_it), disturb(f, record_it) };
 	int r = 0;
 
-	for (int i = 0; r == 0 && i < 100; i++) {
+	for (int i = 0; r == 0 && i < 25; i++) {
 		r = make(f, "abc", false);
 		if (r == 0)
 			r = make(f, "abc", true);
