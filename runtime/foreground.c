@@ -143,7 +143,8 @@ int foreground_wait(pid_t pid, int terminal, const struct foreground_ops *ops, s
 
 	if (ops->lock_down)
 		r = ops->lock_down(err);
-	if (r == 0 && master >= 0)
+	/* Who has the terminal may have changed it before its signals came here. */
+	if (r == 0 && (master >= 0 || ops->resize))
 		resize(&s);
 	/* Also when it has ended: what it said may be in the terminal still. */
 	while (r == 0) {

@@ -54,6 +54,7 @@ struct vmmproc {
 	int stdio[3];
 	unsigned null_fds; /* of them: 1 << i */
 	int tty; /* the terminal's slave, for its size */
+	unsigned rows, cols; /* that the container's process was started with */
 	bool ready, started, ended;
 	struct conn *starter; /* the connection that asked for START, while it waits */
 	uint32_t last_id;
@@ -165,6 +166,8 @@ static void start_process(struct vmmproc *vp)
 		kept[gp.n_kept] = KEPT_FIRST + (int)gp.n_kept;
 	if (p->terminal)
 		console_size(gp.fds[0], &gp.rows, &gp.cols);
+	vp->rows = gp.rows;
+	vp->cols = gp.cols;
 	r = print_hook_state(vp, &hook_state, &err);
 	gp.hook_state = hook_state;
 	/* started() may come before start() returns. */
@@ -390,6 +393,19 @@ static void start_message(const char *what, int result, const char *why, char *b
 					     : err_str(result));
 }
 
+/* The terminal's size, where it is another than the guest knows. */
+static void pass_size(struct vmmproc *vp)
+{
+	unsigned rows, cols;
+
+	console_size(vp->tty, &rows, &cols);
+	if (rows == vp->rows && cols == vp->cols)
+		return;
+	vp->rows = rows;
+	vp->cols = cols;
+	guest_backend_ops->resize(vp->guest, GUEST_INIT_ID, rows, cols);
+}
+
 static void on_started(void *opaque, uint32_t id, int result, const char *why)
 {
 	struct vmmproc *vp = opaque;
@@ -412,6 +428,9 @@ static void on_started(void *opaque, uint32_t id, int result, const char *why)
 	}
 	vp->starter = NULL;
 	vp->started = true;
+	/* Signals of changes until now were for nobody. */
+	if (result >= 0 && vp->tty >= 0)
+		pass_size(vp);
 	if (result < 0)
 		finish(vp, result == -EACCES ? VMMPROC_NOT_PERMIT : VMMPROC_NOT_FOUND);
 }
@@ -507,14 +526,12 @@ static void on_signal(void *opaque, uint32_t events)
 
 	while (read(vp->signal_fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		int sig = (int)si.ssi_signo;
-		unsigned rows, cols;
 
 		if (sig == SIGCHLD || sig == SIGPIPE)
 			continue;
 		if (sig == SIGWINCH) {
-			console_size(vp->tty, &rows, &cols);
 			if (vp->tty >= 0 && vp->started)
-				guest_backend_ops->resize(vp->guest, GUEST_INIT_ID, rows, cols);
+				pass_size(vp);
 			continue;
 		}
 		if (vp->started)
