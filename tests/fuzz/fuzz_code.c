@@ -127,7 +127,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* Key and sums of this program. */
 static void mend(uint8_t *p, size_t len)
 {
-	uint64_t key[IMAGE_KEY_WORDS], host, arena;
+	uint64_t key[IMAGE_KEY_WORDS], words[2], host, arena;
 	struct image_sum s = { { 0 } };
 
 	if (len < IMAGE_HEAD_BYTES || image_key(cpu->code, key, NULL) < 0)
@@ -144,8 +144,9 @@ static void mend(uint8_t *p, size_t len)
 		image_sum_add(&s, at + host, arena);
 		image_sum_add(&s, at + host + arena, len - host - arena);
 	}
-	le64_store(p + 8 * IMAGE_W_SUM, s.v[0]);
-	le64_store(p + 8 * IMAGE_W_SUM + 8, s.v[1]);
+	image_sum_words(&s, words);
+	le64_store(p + 8 * IMAGE_W_SUM, words[0]);
+	le64_store(p + 8 * IMAGE_W_SUM + 8, words[1]);
 	le64_store(p + 8 * IMAGE_W_HEAD_SUM, image_head_sum(p));
 }
 

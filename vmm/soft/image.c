@@ -65,33 +65,42 @@ int image_key(const struct block_cpu *code, uint64_t words[IMAGE_KEY_WORDS], str
 __attribute__((target("sse4.2"))) void image_sum_add(struct image_sum *s, const void *p, size_t len)
 {
 	const uint8_t *at = p;
-	uint64_t w;
+	uint64_t a = s->v[0], b = s->v[1], c = s->v[2], d = s->v[3], w[4];
 
-	/* Two sums take turns: the unit works on both at once. */
-	for (; len >= 16; len -= 16, at += 16) {
-		memcpy(&w, at, 8);
-		s->v[0] = _mm_crc32_u64(s->v[0], w);
-		memcpy(&w, at + 8, 8);
-		s->v[1] = _mm_crc32_u64(s->v[1], w);
+	/* Four sums take turns: the unit works on as many at once. */
+	for (; len >= sizeof(w); len -= sizeof(w), at += sizeof(w)) {
+		memcpy(w, at, sizeof(w));
+		a = _mm_crc32_u64(a, w[0]);
+		b = _mm_crc32_u64(b, w[1]);
+		c = _mm_crc32_u64(c, w[2]);
+		d = _mm_crc32_u64(d, w[3]);
 	}
 	for (; len; len--)
-		s->v[0] = _mm_crc32_u8((uint32_t)s->v[0], *at++);
+		a = _mm_crc32_u8((uint32_t)a, *at++);
+	*s = (struct image_sum){ { a, b, c, d } };
 }
 
-uint64_t image_head_sum(uint8_t head[IMAGE_HEAD_BYTES])
+void image_sum_words(const struct image_sum *s, uint64_t ret[2])
 {
-	uint64_t own = le64_load(head + 8 * IMAGE_W_HEAD_SUM);
-	struct image_sum s = { { 0 } };
+	ret[0] = s->v[0] << 32 | s->v[1];
+	ret[1] = s->v[2] << 32 | s->v[3];
+}
 
-	le64_store(head + 8 * IMAGE_W_HEAD_SUM, 0);
-	image_sum_add(&s, head, IMAGE_HEAD_BYTES);
-	le64_store(head + 8 * IMAGE_W_HEAD_SUM, own);
-	return s.v[0] << 32 | s.v[1];
+/* In this form whatever the version: a file of another one is no damaged one. */
+__attribute__((target("sse4.2"))) uint64_t image_head_sum(const uint8_t head[IMAGE_HEAD_BYTES])
+{
+	uint64_t v[2] = { 0 };
+
+	for (unsigned i = 0; i < IMAGE_HEAD_BYTES / 8; i++)
+		v[i % 2] = _mm_crc32_u64(v[i % 2],
+					 i == IMAGE_W_HEAD_SUM ? 0 : le64_load(head + 8 * i));
+	return v[0] << 32 | v[1];
 }
 
 /* ---- reading ---- */
 
-#define CHECK_BYTES (1 << 20) /* at once: a multiple of 16, as the sums go */
+#define TAKE_AT_ONCE 16
+#define CHECK_BYTES  (1 << 20) /* at once: a multiple of 32, as the sums go */
 
 struct image {
 	struct cpu *cpu;
@@ -100,6 +109,8 @@ struct image {
 	uint8_t *host_code; /* mapped, whole pages: hot, then cold; NULL: none */
 	const uint32_t *refs;
 	uint64_t next; /* in the arena: what lies before is a block's */
+	/* functions of the program, and host code */
+	uint64_t fn_base[2], fn_bytes[2];
 };
 
 static int damaged(struct err *err)
@@ -151,6 +162,14 @@ static int read_head(uint64_t w[IMAGE_WORDS], int fd, const uint64_t *key, unsig
 	return lengths_ok(w, w[IMAGE_W_MODE], (uint64_t)st.st_size) ? 0 : damaged(err);
 }
 
+static bool sum_ok(const struct image_sum *sum, const uint64_t *w)
+{
+	uint64_t words[2];
+
+	image_sum_words(sum, words);
+	return words[0] == w[IMAGE_W_SUM] && words[1] == w[IMAGE_W_SUM + 1];
+}
+
 /* Blocks and their list go to where blocks go; host code is mapped, and shared with others. */
 static int read_body(struct image *im, int fd, struct err *err)
 {
@@ -174,33 +193,28 @@ static int read_body(struct image *im, int fd, struct err *err)
 	image_sum_add(&sum, im->host_code, host_len);
 	image_sum_add(&sum, arena, im->w[IMAGE_W_ARENA]);
 	image_sum_add(&sum, refs, refs_len);
-	return sum.v[0] == im->w[IMAGE_W_SUM] && sum.v[1] == im->w[IMAGE_W_SUM + 1] ? 0
-										    : damaged(err);
+	return sum_ok(&sum, im->w) ? 0 : damaged(err);
 }
 
 /* ---- offsets to pointers; false: one that leads nowhere ---- */
 
-static bool fix_fn(const struct image *im, void *at)
+static inline bool fix_fn(const struct image *im, void *at)
 {
 	uint64_t v;
+	unsigned part;
 
 	memcpy(&v, at, 8);
-	if (v & IMAGE_FN_JIT) {
-		v -= IMAGE_FN_JIT;
-		if (v >= im->w[IMAGE_W_HOT])
-			return false;
-		v += (uintptr_t)im->code->jit.rx;
-	} else {
-		if (v >= exe_bytes())
-			return false;
-		v += im->code->exe_base;
-	}
+	part = v >> IMAGE_FN_JIT_BIT;
+	v &= ~IMAGE_FN_JIT;
+	if (v >= im->fn_bytes[part])
+		return false;
+	v += im->fn_base[part];
 	memcpy(at, &v, 8);
 	return true;
 }
 
 /* To something of @len bytes in the file's part of the arena. */
-static bool fix_pointer(const struct image *im, void *at, size_t len)
+static inline bool fix_pointer(const struct image *im, void *at, size_t len)
 {
 	uint64_t v, end = ARENA_START + im->w[IMAGE_W_ARENA];
 
@@ -264,32 +278,41 @@ static bool fix_block(struct image *im, struct block *b, uint64_t at)
 
 /* ---- taking it ---- */
 
-/* Into the tables, and its bytes under watch. */
-static bool enter_block(const struct image *im, struct block *b)
+/* Its pointers, and where it will be found. */
+static bool take_block(struct image *im, block_ref ref)
 {
-	const uint8_t *host = gmem_ptr(im->cpu->vm->mem, b->gpa, b->n_bytes);
+	const uint64_t at = (uint64_t)ref * ARENA_UNIT, end = ARENA_START + im->w[IMAGE_W_ARENA];
+	struct block *b = block_at(im->code, ref);
+	const uint8_t *host;
 
+	if (at < im->next || at + sizeof(*b) + 2 * sizeof(struct op) > end || !fix_block(im, b, at))
+		return false;
+	host = gmem_ptr(im->cpu->vm->mem, b->gpa, b->n_bytes);
 	if (!host || (b->gpa & (GMEM_PAGE_SIZE - 1)) + b->n_bytes > GMEM_PAGE_SIZE)
 		return false;
 	b->key = (uint64_t)(uintptr_t)host ^ CODE_KEY_LONG;
 	b->deps = 0;
-	block_insert(im->code, b);
-	code_page_adopt(im->cpu->vm, b->gpa, b->n_bytes);
+	__builtin_prefetch(&im->code->hash[hash_slot(b->key)], 1);
+	__builtin_prefetch(&im->code->pages[page_slot(b->gpa)], 1);
 	return true;
 }
 
+/* Into the tables, and their bytes under watch: some at once, since each waits for the tables. */
 static bool take_blocks(struct image *im)
 {
-	const uint64_t end = ARENA_START + im->w[IMAGE_W_ARENA];
+	const uint64_t n = im->w[IMAGE_W_BLOCKS];
 
 	im->next = ARENA_START;
-	for (uint64_t i = 0; i < im->w[IMAGE_W_BLOCKS]; i++) {
-		uint64_t at = (uint64_t)im->refs[i] * ARENA_UNIT;
-		struct block *b = block_at(im->code, im->refs[i]);
+	for (uint64_t from = 0, to = 0; from < n; from = to) {
+		for (; to < n && to - from < TAKE_AT_ONCE; to++)
+			if (!take_block(im, im->refs[to]))
+				return false;
+		for (uint64_t i = from; i < to; i++) {
+			struct block *b = block_at(im->code, im->refs[i]);
 
-		if (at < im->next || at + sizeof(*b) + 2 * sizeof(struct op) > end ||
-		    !fix_block(im, b, at) || !enter_block(im, b))
-			return false;
+			block_insert(im->code, b);
+			code_page_adopt(im->cpu->vm, b->gpa, b->n_bytes);
+		}
 	}
 	return true;
 }
@@ -328,6 +351,10 @@ int block_image_load(struct cpu *cpu, int fd, struct err *err)
 	if (r < 0)
 		return r;
 	host_len = im.w[IMAGE_W_HOT] + im.w[IMAGE_W_COLD];
+	im.fn_base[0] = im.code->exe_base;
+	im.fn_bytes[0] = exe_bytes();
+	im.fn_base[1] = (uintptr_t)im.code->jit.rx;
+	im.fn_bytes[1] = im.w[IMAGE_W_HOT];
 	r = read_body(&im, fd, err);
 	if (r == 0 && !take_blocks(&im))
 		r = damaged(err);
@@ -364,5 +391,5 @@ int block_image_check(int fd, struct err *err)
 			return r;
 		image_sum_add(&sum, buf, n);
 	}
-	return sum.v[0] == w[IMAGE_W_SUM] && sum.v[1] == w[IMAGE_W_SUM + 1] ? 0 : damaged(err);
+	return sum_ok(&sum, w) ? 0 : damaged(err);
 }

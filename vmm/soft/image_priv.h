@@ -15,7 +15,7 @@
  * exe_base(), with IMAGE_FN_JIT from the start of host code; to guest memory, its physical address.
  */
 #define IMAGE_MAGIC   0x45444f434b535548ULL /* "HUSKCODE" */
-#define IMAGE_VERSION 1
+#define IMAGE_VERSION 2
 enum image_word {
 	IMAGE_W_MAGIC,
 	IMAGE_W_VERSION,
@@ -34,18 +34,20 @@ enum image_word {
 };
 #define IMAGE_HEAD_BYTES GMEM_PAGE_SIZE
 #define IMAGE_BLOCKS_MAX (1U << 18)
-#define IMAGE_FN_JIT	 (1ULL << 63)
+#define IMAGE_FN_JIT_BIT 63
+#define IMAGE_FN_JIT	 (1ULL << IMAGE_FN_JIT_BIT)
 
 /* What the file must have been made by and for. Return: 0; -EOPNOTSUPP. */
 int image_key(const struct block_cpu *code, uint64_t words[IMAGE_KEY_WORDS], struct err *err);
 
 /* Checksum of several pieces: any change of up to 32 bits in a row changes it. */
 struct image_sum {
-	uint64_t v[2];
+	uint64_t v[4];
 };
 void image_sum_add(struct image_sum *s, const void *p, size_t len);
+void image_sum_words(const struct image_sum *s, uint64_t ret[2]);
 /* Of the header, without its own. */
-uint64_t image_head_sum(uint8_t head[IMAGE_HEAD_BYTES]);
+uint64_t image_head_sum(const uint8_t head[IMAGE_HEAD_BYTES]);
 
 /* Ops that the block's handlers may reach, head excluded; then comes struct op_exit. */
 static inline unsigned image_n_ops(const struct block *b)

@@ -233,8 +233,7 @@ static int write_file(struct saving *s, int fd, struct err *err)
 	w[IMAGE_W_BLOCKS] = s->n;
 	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
 		image_sum_add(&sum, parts[i].p, parts[i].len);
-	w[IMAGE_W_SUM] = sum.v[0];
-	w[IMAGE_W_SUM + 1] = sum.v[1];
+	image_sum_words(&sum, &w[IMAGE_W_SUM]);
 	for (unsigned i = 0; i < ARRAY_LEN(w); i++)
 		le64_store(head + 8 * i, w[i]);
 	le64_store(head + 8 * IMAGE_W_HEAD_SUM, image_head_sum(head));

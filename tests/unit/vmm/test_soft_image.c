@@ -266,7 +266,7 @@ static void each_byte_and_each_length_counts(void **state)
 static void mend(uint8_t *p, size_t len)
 {
 	uint64_t host = le64_load(p + 8 * IMAGE_W_HOT) + le64_load(p + 8 * IMAGE_W_COLD),
-		 arena = le64_load(p + 8 * IMAGE_W_ARENA);
+		 arena = le64_load(p + 8 * IMAGE_W_ARENA), words[2];
 	struct image_sum s = { { 0 } };
 
 	if (IMAGE_HEAD_BYTES + host + arena <= len) {
@@ -275,8 +275,9 @@ static void mend(uint8_t *p, size_t len)
 		image_sum_add(&s, at, host);
 		image_sum_add(&s, at + host, arena);
 		image_sum_add(&s, at + host + arena, len - IMAGE_HEAD_BYTES - host - arena);
-		le64_store(p + 8 * IMAGE_W_SUM, s.v[0]);
-		le64_store(p + 8 * IMAGE_W_SUM + 8, s.v[1]);
+		image_sum_words(&s, words);
+		le64_store(p + 8 * IMAGE_W_SUM, words[0]);
+		le64_store(p + 8 * IMAGE_W_SUM + 8, words[1]);
 	}
 	le64_store(p + 8 * IMAGE_W_HEAD_SUM, image_head_sum(p));
 }
