@@ -165,6 +165,36 @@ int container_start(const char *root, const char *id, struct err *err)
 
 /* ---- kill ---- */
 
+/* A descriptor of the VMM. Return: it; -ESRCH it has ended, or was never there; negative errno. */
+static int open_vmm(const struct oci_state *state)
+{
+	int AUTO_FD fd = state->pid > 0 ? (int)syscall(SYS_pidfd_open, state->pid, 0) : -1;
+
+	if (state->pid <= 0)
+		return -ESRCH;
+	if (fd < 0)
+		return -errno;
+	/* The descriptor is of that pid now: is it still that process? */
+	return pid_alive(state->pid, state->pid_start) ? fd_steal(&fd) : -ESRCH;
+}
+
+static bool wait_vmm(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return fd_wait(&p, 1, KILL_TIMEOUT_MS) > 0;
+}
+
+/* A machine that nobody reaches any more is ending. Who is told so looks at the state next. */
+static void wait_unreachable(const struct statedir *dir, const struct oci_state *state)
+{
+	int AUTO_FD socket_fd = control_connect(dir, NULL);
+	int AUTO_FD fd = socket_fd < 0 ? open_vmm(state) : -1;
+
+	if (fd >= 0)
+		(void)wait_vmm(fd);
+}
+
 int container_kill(const char *root, const char *id, int sig, bool all, struct err *err)
 {
 	struct control_msg m = { .op = CONTROL_KILL,
@@ -184,8 +214,10 @@ int container_kill(const char *root, const char *id, int sig, bool all, struct e
 		r = kill(state.pid, SIGKILL) < 0 ? err_errno(err, errno, "kill") : 0;
 	else
 		r = control_call(&dir, &m, NULL, err);
-	if (r == -ESRCH)
+	if (r == -ESRCH) {
+		wait_unreachable(&dir, &state);
 		err_set(err, r, "container not running");
+	}
 	oci_state_done(&state);
 	statedir_close(&dir);
 	return r;
@@ -196,20 +228,13 @@ int container_kill(const char *root, const char *id, int sig, bool all, struct e
 /* End the VMM and wait for it; whoever is its parent collects it. */
 static int end_vmm(const struct oci_state *state, struct err *err)
 {
-	int AUTO_FD fd = state->pid > 0 ? (int)syscall(SYS_pidfd_open, state->pid, 0) : -1;
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int AUTO_FD fd = open_vmm(state);
 
-	/* A create that was killed before it had a process. */
-	if (state->pid <= 0)
-		return 0;
 	if (fd < 0)
-		return errno == ESRCH ? 0 : err_errno(err, errno, "pidfd_open");
-	/* The descriptor is of that pid now: is it still that process? */
-	if (!pid_alive(state->pid, state->pid_start))
-		return 0;
+		return fd == -ESRCH ? 0 : err_errno(err, -fd, "pidfd_open");
 	if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
 		return err_errno(err, errno, "kill process %d", (int)state->pid);
-	if (fd_wait(&p, 1, KILL_TIMEOUT_MS) <= 0)
+	if (!wait_vmm(fd))
 		return err_set(err, -ETIMEDOUT, "process %d does not end", (int)state->pid);
 	return 0;
 }
