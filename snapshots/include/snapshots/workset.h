@@ -33,7 +33,7 @@ struct snap_workset {
 	struct snap_workset_run *v; /* ascending */
 	size_t n;
 	size_t at;  /* how far snap_workset_map() has come */
-	bool asked; /* for all to be read from disk */
+	bool asked; /* for all to be read from disk, or that is where they are not */
 };
 
 /**

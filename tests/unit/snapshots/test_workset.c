@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/checked.h"
@@ -173,6 +174,48 @@ static void maps_some_at_a_time(void **state)
 	munmap((void *)(uintptr_t)range.p, range.len);
 }
 
+/* Whether the disk is asked, as the kernel says beforehand of the pages that were touched. */
+static void check_asked(struct fixture *f, bool can_tell)
+{
+	static const unsigned firsts[] = { 3, 20, 31 }; /* looked at, or next to it */
+	struct snap_workset w = { 0 };
+	uint8_t there[PAGES], *p;
+	bool all = can_tell;
+
+	p = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_SHARED, f->snap.memory_fd, 0);
+	assert_true(p != MAP_FAILED);
+	assert_int_equal(mincore(p, PAGES * PAGE, there), 0);
+	munmap(p, PAGES * PAGE);
+	assert_int_equal(snap_workset_read(&f->snap, &w, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(firsts); i++)
+		all = all && there[firsts[i]] & 1;
+	assert_int_equal(w.asked, all);
+	snap_workset_done(&w);
+}
+
+static void asks_the_disk_for_what_only_it_has(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t page[PAGE] = { 1 };
+	char path[80];
+	bool can_tell;
+
+	touch(f);
+	record(f);
+	snprintf(path, sizeof(path), "%s/memory", f->path);
+	fd_close(f->snap.memory_fd);
+	f->snap.memory_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	for (unsigned i = 0; i < PAGES; i++)
+		assert_int_equal(fd_write_full(f->snap.memory_fd, page, sizeof(page)), 0);
+	/* Some file systems in memory cannot be asked this way. */
+	can_tell = preadv2(f->snap.memory_fd, &(struct iovec){ page, 1 }, 1, 0, RWF_NOWAIT) == 1;
+	check_asked(f, can_tell);
+	/* On a file system in memory it stays where it is. */
+	assert_int_equal(fsync(f->snap.memory_fd), 0);
+	assert_int_equal(posix_fadvise(f->snap.memory_fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	check_asked(f, can_tell);
+}
+
 static void one_records(void **state)
 {
 	struct fixture *f = *state;
@@ -297,10 +340,15 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(records_what_was_touched), T(maps_what_was_written),
-		T(maps_some_at_a_time),	     T(one_records),
-		T(refuses_damage),	     T(refuses_what_is_out_of_bounds),
-		T(bounds_what_it_may_cost),  T(records_within_the_bounds),
+		T(records_what_was_touched),
+		T(maps_what_was_written),
+		T(maps_some_at_a_time),
+		T(one_records),
+		T(refuses_damage),
+		T(refuses_what_is_out_of_bounds),
+		T(bounds_what_it_may_cost),
+		T(records_within_the_bounds),
+		T(asks_the_disk_for_what_only_it_has),
 	};
 
 	return cmocka_run_group_tests_name("snapshots/workset", tests, NULL, NULL);
