@@ -18,7 +18,7 @@ else
 fi
 echo "#include \"internal.h\"
 const uint8_t bootx_key[32] = { $bytes };" >"$tmp/key.c"
-exec "$cc" -std=gnu17 -O2 -g0 -ffreestanding -fno-builtin -fno-pic -fno-pie -static -nostdlib \
+"$cc" -std=gnu17 -O2 -g0 -ffreestanding -fno-builtin -fno-pic -fno-pie -static -nostdlib \
 	-mno-red-zone -mgeneral-regs-only -mcmodel=kernel -fno-stack-protector -fno-asynchronous-unwind-tables \
 	-fcf-protection=none -fno-strict-aliasing -Wall -Wextra -Werror -Wl,--build-id=none \
 	-Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,-z,norelro -Wl,--no-warn-rwx-segments \

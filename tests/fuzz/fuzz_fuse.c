@@ -8,6 +8,7 @@
  * except the files.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
@@ -73,13 +74,15 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	static const struct fuse_dax_ops dax = { .window_len = DAX_LEN,
 						 .map = dax_map,
 						 .unmap = dax_unmap };
-	static char dir[] = "/tmp/husk-fuzz-fuse.XXXXXX";
+	const char *tmp = getenv("TMPDIR");
+	char dir[PATH_MAX];
 	struct fuse_options opt = {
 		.max_nodes = 500, .max_handles = 100, .max_node_fds = 100, .dax = &dax
 	};
 	struct err err = { 0 };
 
 	umask(0);
+	snprintf(dir, sizeof(dir), "%s/husk-fuzz-fuse.XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(dir))
 		die("mkdtemp");
 	root_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a program, and as the interpreter and library that it names. */
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static char dir[] = "/tmp/husk-fuzz-needs.XXXXXX";
+	const char *tmp = getenv("TMPDIR");
+	char dir[PATH_MAX];
 	struct err err = { 0 };
 
+	snprintf(dir, sizeof(dir), "%s/husk-fuzz-needs.XXXXXX", tmp ? tmp : "/tmp");
 	if (!mkdtemp(dir) || (root_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0 ||
 	    mkdirat(root_fd, "lib", 0755) < 0 || symlinkat("../p", root_fd, "lib/l") < 0 ||
 	    symlinkat("p", root_fd, "i") < 0 || fuse_server_new(root_fd, NULL, &srv, &err) < 0 ||
