@@ -121,7 +121,7 @@ static const struct sandbox_rule rules[] = {
 	ALLOW(C, pread64, "which pages the guest has touched"),
 	ALLOW(C, pwrite64, "pages; state"),
 	ALLOW(C, ftruncate, "the length of guest memory"),
-	ALLOW_IF(C, madvise, "MADV_WILLNEED", "pages that another guest of the snapshot has read", EQ(2, MADV_WILLNEED)),
+	RARE_IF(C, madvise, "MADV_WILLNEED", "pages that another guest of the snapshot has read, and the host no longer holds", EQ(2, MADV_WILLNEED)),
 	ALLOW_IF(C, madvise, "MADV_POPULATE_WRITE", "pages that another guest of the snapshot has written", EQ(2, MADV_POPULATE_WRITE)),
 	ALLOW(C, getrandom, "what no other guest of the snapshot has"),
 
