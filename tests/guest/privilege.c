@@ -18,15 +18,9 @@ static void on_int80(struct trap_frame *f)
 	user_leave(0x80);
 }
 
-/* Ring 3 may touch the image and its stacks; DPL-3 gate at 0x80. */
 static void open_to_users(void)
 {
-	boot_pml4[0] |= PTE_U;
-	boot_pdpt[0] |= PTE_U;
-	for (int i = 0; i < 16; i++)
-		boot_pd[i] |= PTE_U;
-	WRITE_CR(3, READ_CR(3));
-	idt_set(0x80, 0, 0xee);
+	user_open();
 	trap_handlers[0x80] = on_int80;
 }
 

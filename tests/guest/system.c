@@ -110,16 +110,6 @@ struct {
 	uint16_t sel;
 } __attribute__((packed)) gate_ptr = { 0, SEL_FREE | 3 };
 
-static void open_to_users(void)
-{
-	boot_pml4[0] |= PTE_U;
-	boot_pdpt[0] |= PTE_U;
-	for (int i = 0; i < 16; i++)
-		boot_pd[i] |= PTE_U;
-	WRITE_CR(3, READ_CR(3));
-	idt_set(0x80, 0, 0xee);
-}
-
 GUEST_TEST(call_gates_of_16_bytes)
 {
 	uint64_t rsp;
@@ -147,7 +137,7 @@ GUEST_TEST(call_gates_of_16_bytes)
 	TRY_FAR("lcall", SEL_FREE);
 	CHECK_TRAP_ERR(GP, SEL_FREE);
 	/* From ring 3: the stack of RSP0, SS null, the caller's stack on it. */
-	open_to_users();
+	user_open();
 	set_gate(0xec, SEL_CODE64, (uintptr_t)gate_from_3);
 	rsp = (uintptr_t)user_stack + sizeof(user_stack);
 	CHECK_EQ(run_user(user_gate, 0), 0x80);
@@ -455,7 +445,7 @@ GUEST_TEST(sysenter_and_sysexit)
 {
 	uint64_t top = (uintptr_t)page_alloc() + 4096;
 
-	open_to_users();
+	user_open();
 	wrmsr(0x174, 0);
 	CHECK_EQ(run_user(user_sysenter, 0), GP);
 	CHECK_EQ(trap.error, 0);

@@ -139,6 +139,16 @@ static void load_tables(void)
 	__asm__ volatile("lidt %0" ::"m"(ptr));
 }
 
+void user_open(void)
+{
+	boot_pml4[0] |= PTE_U;
+	boot_pdpt[0] |= PTE_U;
+	for (int i = 0; i < 16; i++)
+		boot_pd[i] |= PTE_U;
+	WRITE_CR(3, READ_CR(3));
+	idt_set(0x80, 0, 0xee);
+}
+
 uint64_t run_user_cs(const void *code, uint64_t rflags, uint16_t cs)
 {
 	const uint64_t frame[5] = { (uintptr_t)code, cs, rflags | 2,

@@ -60,6 +60,8 @@ extern volatile uint64_t trap_resume;
 	"\n9:\tmovq $0, trap_resume\n\t"
 #define TRY(insn, ...) __asm__ volatile(TRY_ASM(insn)__VA_ARGS__)
 
+/* Ring 3 may touch the image and its stacks; DPL-3 gate at 0x80. */
+void user_open(void);
 /* Ring 3: runs code at @rip until it traps; returns the vector, or 0x1000 for SYSCALL. */
 uint64_t user_enter(const uint64_t frame[5]);
 void user_leave(uint64_t value) __attribute__((noreturn));

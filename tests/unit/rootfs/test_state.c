@@ -249,6 +249,12 @@ static bool holds_after(const char *how, enum fuse_verify verify)
 	return res.holds;
 }
 
+static void again(void **state)
+{
+	teardown(state);
+	assert_int_equal(setup(state), 0);
+}
+
 static void tell(void)
 {
 	struct fuse_getattr_in in = { 0 };
@@ -282,10 +288,7 @@ static void what_was_told_is_compared(void **state)
 	/* What it was not told of may change. */
 	assert_true(holds_after("echo more >>other", FUSE_VERIFY_SAME));
 	for (unsigned i = 0; i < ARRAY_LEN(changes); i++) {
-		free(saved);
-		saved = NULL;
-		teardown(state);
-		assert_int_equal(setup(state), 0);
+		again(state);
 		tell();
 		if (holds_after(changes[i], FUSE_VERIFY_SAME))
 			fail_msg("'%s' was not seen", changes[i]);
@@ -319,19 +322,13 @@ static void what_was_not_noted_does_not_hold(void **state)
 	save();
 	assert_false(holds_after("", FUSE_VERIFY_SAME));
 	/* A guest that changes the tree itself was told of that, too. */
-	free(saved);
-	saved = NULL;
-	teardown(state);
-	assert_int_equal(setup(state), 0);
+	again(state);
 	fuse_server_note(c.srv);
 	assert_int_equal(fc_call(&c, FUSE_MKDIR, 1, &mk, sizeof(mk), "own", 4), 0);
 	save();
 	assert_false(holds_after("", FUSE_VERIFY_SAME));
 	/* More than is kept. */
-	free(saved);
-	saved = NULL;
-	teardown(state);
-	assert_int_equal(setup(state), 0);
+	again(state);
 	fuse_server_note(c.srv);
 	for (unsigned i = 0; i < 5000; i++) {
 		char name[16];
